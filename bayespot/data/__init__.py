@@ -1,0 +1,18 @@
+"""Labelled configurations: readers, checks, padded data sets."""
+
+from bayespot.data.checks import check_splits, check_units
+from bayespot.data.dataset import Batch, Dataset, Shift, fit_shift, make_dataset
+from bayespot.data.readers import Frame, Keys, read
+
+__all__ = [
+    "Batch",
+    "Dataset",
+    "Frame",
+    "Keys",
+    "Shift",
+    "check_splits",
+    "check_units",
+    "fit_shift",
+    "make_dataset",
+    "read",
+]

@@ -1,0 +1,174 @@
+"""Labelled configurations as padded arrays with their neighbours, ready for mini-batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from bayespot.data.readers import Frame
+from bayespot.errors import UserError
+from bayespot.neighbors import Neighbors, allocate
+from bayespot.system import System
+
+
+class Batch(NamedTuple):
+    """What a likelihood sees: any of its arrays has a leading axis of frames.
+
+    Attributes:
+        system: padded to one number of atoms.
+        neighbors: of every frame, built once because training never moves atoms.
+        energy: (frames,) eV, the per-species shift removed.
+        forces: (frames, atoms, 3) eV/Angstrom, zero on padding.
+    """
+
+    system: System
+    neighbors: Neighbors
+    energy: Float[Array, " frames"]
+    forces: Float[Array, "frames atoms 3"]
+
+
+class Shift(NamedTuple):
+    """Energy of each element that training does not have to learn, eV."""
+
+    elements: tuple[int, ...]
+    energies: tuple[float, ...]
+
+    def of(self, numbers: np.ndarray) -> float:
+        """Total for one composition.
+
+        Raises:
+            UserError: for an element the shift was not fitted on.
+        """
+        table = dict(zip(self.elements, self.energies, strict=True))
+        unknown = sorted({int(z) for z in numbers} - set(table))
+        if unknown:
+            raise UserError(
+                f"there is no energy shift for the elements {unknown}", "Train on data with them"
+            )
+        return float(sum(table[int(z)] for z in numbers))
+
+
+def fit_shift(frames: Sequence[Frame]) -> Shift:
+    """Least squares of the energies on the numbers of atoms of each element.
+
+    Where compositions do not tell elements apart (a single molecule) the solution of smallest
+    norm is taken: it removes the mean energy all the same.
+    """
+    elements = tuple(int(z) for z in np.unique(np.concatenate([f.atoms.numbers for f in frames])))
+    counts = np.array([[np.sum(f.atoms.numbers == z) for z in elements] for f in frames], float)
+    energies = np.array([f.energy for f in frames])
+    solution = np.linalg.lstsq(counts, energies, rcond=None)[0]
+    return Shift(elements, tuple(float(x) for x in solution))
+
+
+class Dataset(NamedTuple):
+    """A split of the data.
+
+    Attributes:
+        batch: all its frames.
+        frames: the same as read, with their provenance.
+        shift: what was subtracted from the energies.
+    """
+
+    batch: Batch
+    frames: tuple[Frame, ...]
+    shift: Shift
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over species, positions, cells and labels."""
+        digest = hashlib.sha256()
+        for frame in self.frames:
+            for values in (
+                frame.atoms.numbers.astype(np.int64),
+                np.asarray(frame.atoms.positions, np.float64),
+                np.asarray(frame.atoms.cell.array, np.float64),
+                np.asarray(frame.energy, np.float64),
+                np.asarray(frame.forces, np.float64),
+            ):
+                digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()
+
+    def statistics(self) -> dict[str, float | int | list[int]]:
+        """Size, elements, and the spread of the labels in eV and eV/Angstrom."""
+        forces = np.concatenate([f.forces.ravel() for f in self.frames])
+        return {
+            "frames": len(self),
+            "elements": list(self.shift.elements),
+            "atoms_min": min(len(f.atoms) for f in self.frames),
+            "atoms_max": max(len(f.atoms) for f in self.frames),
+            "energy_std": float(np.std(np.asarray(self.batch.energy, float))),
+            "forces_rms": float(np.sqrt(np.mean(forces**2))),
+            "forces_max": float(np.max(np.abs(forces))),
+        }
+
+
+def make_dataset(
+    frames: Sequence[Frame], shift: Shift, cutoff: float, num_atoms: int | None = None
+) -> Dataset:
+    """Pad, shift and stack frames; molecules of different size share a batch.
+
+    Args:
+        frames: non-empty.
+        shift: of the training split.
+        cutoff: range of the potential, Angstrom.
+        num_atoms: padded size; by default that of the largest frame.
+
+    Raises:
+        UserError: open and periodic frames in one split.
+    """
+    size = num_atoms or max(len(f.atoms) for f in frames)
+    systems = [System.from_ase(f.atoms, size) for f in frames]
+    kinds = {s.pbc for s in systems}
+    if len(kinds) > 1:
+        odd = next(f for f, s in zip(frames, systems, strict=True) if s.pbc != systems[0].pbc)
+        raise UserError(
+            f"{odd.where} and {frames[0].where} differ in periodicity",
+            "Train on frames with the same pbc, or put open ones into a large periodic cell",
+        )
+    neighbors = _stack([allocate(s, cutoff, skin=0.0, capacity_factor=1.0) for s in systems], size)
+    forces = np.zeros((len(frames), size, 3))
+    for i, frame in enumerate(frames):
+        forces[i, : len(frame.atoms)] = frame.forces
+    # subtract in float64: total energies have more digits than float32
+    energy = np.array([f.energy - shift.of(f.atoms.numbers) for f in frames])
+    batch = Batch(
+        jax.tree.map(lambda *x: jnp.stack(x), *systems),
+        neighbors,
+        jnp.asarray(energy, float),
+        jnp.asarray(forces, float),
+    )
+    return Dataset(batch, tuple(frames), shift)
+
+
+def _stack(lists: list[Neighbors], atoms: int) -> Neighbors:
+    """One batched neighbour structure; lists are filled up to the longest."""
+    import dataclasses
+
+    from bayespot.neighbors import NeighborList
+
+    if isinstance(lists[0], NeighborList):
+        slots = max(n.index.shape[-1] for n in lists if isinstance(n, NeighborList))
+        padded = []
+        for n in lists:
+            assert isinstance(n, NeighborList)
+            extra = slots - n.index.shape[-1]
+            padded.append(
+                dataclasses.replace(
+                    n,
+                    index=jnp.pad(n.index, ((0, 0), (0, extra)), constant_values=atoms),
+                    shift=jnp.pad(n.shift, ((0, 0), (0, extra), (0, 0))),
+                    images=(),  # differ between frames, and nothing rebuilds these lists
+                )
+            )
+        lists = list(padded)
+    return jax.tree.map(lambda *x: jnp.stack(x), *lists)

@@ -1,0 +1,153 @@
+"""Frames with energies and forces from extxyz, npz and ASE databases."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bayespot.errors import UserError
+
+if TYPE_CHECKING:
+    import ase
+
+
+@dataclasses.dataclass(frozen=True)
+class Keys:
+    """Where labels are looked for, in this order."""
+
+    energy: tuple[str, ...] = ("REF_energy", "energy", "E")
+    forces: tuple[str, ...] = ("REF_forces", "forces", "F")
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One labelled configuration and where it came from.
+
+    Attributes:
+        atoms: structure, positions in Angstrom.
+        energy: eV.
+        forces: (atoms, 3) eV/Angstrom.
+        file: path as given.
+        number: position in the file, from 0.
+    """
+
+    atoms: ase.Atoms
+    energy: float
+    forces: np.ndarray
+    file: str
+    number: int
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return f"frame {self.number} of {self.file}"
+
+
+def read(path: str | Path, keys: Keys | None = None) -> list[Frame]:
+    """All frames of a file.
+
+    Args:
+        path: ``.npz`` (MD17's R, z, E, F or positions, species, energy, forces; eV and Angstrom),
+            an ASE database (``.db``, ``.json``) or any format ASE reads, extxyz above all.
+        keys: names of the labels.
+
+    Raises:
+        UserError: no such file, nothing in it, or a label that is missing.
+    """
+    path, keys = Path(path), keys or Keys()
+    if not path.is_file():
+        raise UserError(f"there is no file {path}", "Check the path in [data]")
+    frames = _read_npz(path, keys) if path.suffix == ".npz" else _read_ase(path, keys)
+    if not frames:
+        raise UserError(f"{path} holds no frames", "Give a file with at least one configuration")
+    return frames
+
+
+def _read_ase(path: Path, keys: Keys) -> list[Frame]:
+    import ase.io
+
+    try:
+        images = ase.io.read(path, index=":")
+    except Exception as error:
+        raise UserError(
+            f"ASE cannot read {path} ({type(error).__name__}: {error})",
+            "Give extxyz, npz or an ASE database",
+        ) from error
+    frames = []
+    for number, atoms in enumerate(images if isinstance(images, list) else [images]):
+        results = {} if atoms.calc is None else atoms.calc.results
+        data = getattr(atoms, "info", {}).get("data", {})
+        energy = _find(keys.energy, "energy", path, number, atoms.info, results, data)
+        forces = _find(keys.forces, "forces", path, number, atoms.arrays, results, data)
+        frames.append(_frame(atoms, energy, forces, path, number))
+    return frames
+
+
+def _find(names: Sequence[str], what: str, path: Path, number: int, *places: dict) -> object:
+    for name in names:
+        for place in places:
+            if name in place:
+                return place[name]
+    found = sorted({str(k) for place in places for k in place} - {"numbers", "positions"})
+    raise UserError(
+        f"frame {number} of {path} has no {what}: looked for {', '.join(names)},"
+        f" found {', '.join(found) or 'no labels'}",
+        f'Name the key: set {what}_key in [data], for example {what}_key = "my_{what}"',
+    )
+
+
+def _frame(atoms: ase.Atoms, energy: object, forces: object, path: Path, number: int) -> Frame:
+    try:
+        value = float(np.asarray(energy, float).reshape(()))
+        vectors = np.asarray(forces, float)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"frame {number} of {path} has labels that are not numbers of the right shape",
+            "Give one energy in eV and forces of shape (atoms, 3) in eV/Angstrom",
+        ) from error
+    if vectors.shape != (len(atoms), 3):
+        raise UserError(
+            f"frame {number} of {path} has forces of shape {vectors.shape} for {len(atoms)} atoms",
+            f"Give an array of shape ({len(atoms)}, 3)",
+        )
+    for name, values in (("energy", value), ("forces", vectors), ("positions", atoms.positions)):
+        if not np.all(np.isfinite(values)):
+            raise UserError(
+                f"frame {number} of {path} has NaN or infinite {name}", "Remove or relabel it"
+            )
+    return Frame(atoms, value, vectors, str(path), number)
+
+
+def _read_npz(path: Path, keys: Keys) -> list[Frame]:
+    from ase import Atoms
+
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    positions = np.asarray(_find(("positions", "R"), "positions", path, 0, arrays), float)
+    species = np.asarray(_find(("species", "z", "numbers"), "species", path, 0, arrays))
+    energies = np.asarray(_find(keys.energy, "energy", path, 0, arrays), float).reshape(-1)
+    forces = np.asarray(_find(keys.forces, "forces", path, 0, arrays), float)
+    count = len(positions)
+    if not len(energies) == len(forces) == count:
+        raise UserError(
+            f"{path} holds {count} positions, {len(energies)} energies and {len(forces)} forces",
+            "Give arrays with the same number of frames",
+        )
+    cells = arrays.get("cell", np.zeros((3, 3)))
+    frames = []
+    for i in range(count):
+        numbers = species if species.ndim == 1 else species[i]
+        real = numbers > 0
+        cell = cells if cells.ndim == 2 else cells[i]
+        if forces[i].shape != positions[i].shape:
+            raise UserError(
+                f"frame {i} of {path} has forces of shape {forces[i].shape}",
+                f"Give {positions[i].shape}",
+            )
+        atoms = Atoms(numbers[real], positions[i][real], cell=cell, pbc=bool(np.any(cell)))
+        frames.append(_frame(atoms, energies[i], forces[i][real], path, i))
+    return frames

@@ -1,0 +1,43 @@
+"""Files that are either whole or absent, whatever moment the process is killed at."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call ``write`` on a name beside ``path``, flush it to disk, and rename it into place."""
+    partial = path.with_name(path.name + ".part")
+    write(partial)
+    with open(partial, "rb+") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """``text`` in UTF-8, atomically."""
+    write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def save_arrays(path: Path, arrays: Sequence[Any], header: dict[str, Any]) -> None:
+    """Arrays in order and a JSON header, as npz, atomically."""
+    named = {f"array_{i}": np.asarray(x) for i, x in enumerate(arrays)}
+
+    def write(partial: Path) -> None:
+        with open(partial, "wb") as file:
+            np.savez(file, allow_pickle=False, header=np.asarray(json.dumps(header)), **named)
+
+    write_atomically(path, write)
+
+
+def load_arrays(path: Path) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """What ``save_arrays`` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        header = json.loads(str(file["header"]))
+        return [file[f"array_{i}"] for i in range(len(file.files) - 1)], header

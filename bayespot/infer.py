@@ -1,0 +1,234 @@
+"""From a posterior to draws: the only module that reaches ``samplers``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import samplers
+from bayespot.data import Batch
+from bayespot.draws import Draws
+from bayespot.posterior import Posterior
+from bayespot.predict import predict
+
+Callback = Callable[[str, samplers.Block], None]
+Method = Literal["psgld", "ensemble", "nuts"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimization:
+    """Adam with cosine decay to a hundredth; a stage of its own or the start of the chains.
+
+    Attributes:
+        steps: updates.
+        learning_rate: first learning rate.
+        batch_size: frames per update.
+    """
+
+    steps: int = 4000
+    learning_rate: float = 3e-3
+    batch_size: int = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How to sample.
+
+    Attributes:
+        method: "psgld", "ensemble" or "nuts".
+        chains: independent chains (members of an ensemble).
+        draws: per chain (1 for an ensemble).
+        burn_in: steps (warm-up of NUTS).
+        thinning: steps between draws.
+        batch_size: frames per mini-batch (pSGLD).
+        first_step_size, last_step_size: of pSGLD at the start, and from the end of burn-in on.
+        preconditioner_memory, preconditioner_floor: alpha and lambda of RMSProp; frozen at the
+            end of burn-in.
+        warm_start: optimisation before the first step; None starts from random weights.
+    """
+
+    method: Method = "psgld"
+    chains: int = 8
+    draws: int = 20
+    burn_in: int = 2000
+    thinning: int = 100
+    batch_size: int = 8
+    first_step_size: float = 1e-5
+    last_step_size: float = 1e-6
+    preconditioner_memory: float = 0.99
+    preconditioner_floor: float = 1e-5
+    warm_start: Optimization | None = None
+
+
+def target(posterior: Posterior) -> samplers.Target:
+    """What a sampler sees of a posterior; N/B and temperature are inside already."""
+    return samplers.Target(
+        posterior.log_density, posterior.log_density_full, posterior.data_size
+    )
+
+
+def sample(
+    key: jax.Array,
+    posterior: Posterior,
+    settings: Sampling,
+    validation: Batch | None = None,
+    *,
+    checkpoint: Path | None = None,
+    fingerprint: str = "",
+    callback: Callback | None = None,
+) -> Draws:
+    """Draw from the posterior.
+
+    Args:
+        key: from ``jax.random.key``.
+        posterior: what to sample.
+        settings: how.
+        validation: picks the best parameters of ensembles and warm starts; None keeps the last.
+        checkpoint: folder for the stages' checkpoints; a killed run continues from there.
+        fingerprint: what the checkpoints must agree with.
+        callback: called with the stage's name after each block.
+    """
+    init_key, warm_key, run_key = jax.random.split(key, 3)
+    positions = jax.jit(jax.vmap(posterior.init))(jax.random.split(init_key, settings.chains))
+
+    def report(stage: str) -> Callable[[samplers.Block], None] | None:
+        return None if callback is None else lambda block: callback(stage, block)
+
+    def folder(stage: str) -> Path | None:
+        return None if checkpoint is None else checkpoint / stage
+
+    def optimise(key: jax.Array, how: Optimization) -> samplers.Result:
+        schedule = optax.cosine_decay_schedule(how.learning_rate, how.steps, alpha=0.01)
+        sampler = samplers.ensemble(
+            target(posterior),
+            optax.adam(schedule),
+            None if validation is None else lambda p: validation_loss(posterior, p, validation),
+        )
+        checks = min(20, how.steps)  # validations along the way
+        thinning = how.steps // checks
+        return samplers.run(
+            key,
+            sampler,
+            positions,
+            posterior.data,
+            batch_size=min(how.batch_size, posterior.data_size),
+            num_burn_in=(checks - 1) * thinning,
+            num_draws=1,
+            thinning=thinning,
+            periods_per_block=1,
+            checkpoint=folder("optimisation"),
+            fingerprint=fingerprint,
+            callback=report("optimise"),
+        )
+
+    if settings.method == "ensemble":
+        result = optimise(warm_key, settings.warm_start or Optimization())
+        return _draws(result, posterior, settings)
+    dead = np.zeros(settings.chains, bool)
+    if settings.warm_start is not None:
+        warm = optimise(warm_key, settings.warm_start)
+        positions = jax.tree.map(lambda x: jnp.asarray(x[:, -1]), warm.draws)
+        dead = ~warm.alive
+    result = samplers.run(
+        run_key,
+        _sampler(posterior, settings),
+        positions,
+        None if settings.method == "nuts" else posterior.data,
+        batch_size=min(settings.batch_size, posterior.data_size),
+        num_burn_in=settings.burn_in,
+        num_draws=settings.draws,
+        thinning=settings.thinning,
+        checkpoint=folder(settings.method),
+        fingerprint=fingerprint,
+        callback=report("sample"),
+    )
+    return _draws(result, posterior, settings, dead)
+
+
+def _sampler(posterior: Posterior, settings: Sampling) -> samplers.Sampler:
+    if settings.method == "nuts":
+        return samplers.nuts(target(posterior), num_warmup=settings.burn_in)
+    falling = samplers.first_last(
+        settings.first_step_size, settings.last_step_size, max(settings.burn_in, 1)
+    )
+    return samplers.psgld(
+        target(posterior),
+        lambda step: falling(jnp.minimum(step, settings.burn_in)),
+        adapt_steps=settings.burn_in,
+        alpha=settings.preconditioner_memory,
+        lmbd=settings.preconditioner_floor,
+    )
+
+
+def validation_loss(posterior: Posterior, params: Any, validation: Batch) -> jax.Array:
+    """Minus the mean log likelihood of held-out frames."""
+    likelihood = posterior.likelihood
+    terms = jax.lax.map(
+        lambda frame: likelihood.log_likelihood(
+            params["potential"], params["noise"], jax.tree.map(lambda x: x[None], frame)
+        )[0],
+        validation,
+        batch_size=min(64, len(validation.energy)),
+    )
+    return -jnp.mean(terms)
+
+
+def _draws(
+    result: samplers.Result,
+    posterior: Posterior,
+    settings: Sampling,
+    dead: np.ndarray | None = None,
+) -> Draws:
+    lp = result.info.log_density
+    kept = lp[:, result.num_burn_in_periods :]
+    healthy = result.alive.copy()
+    verdicts = []
+    for chain in range(len(healthy)):
+        if dead is not None and dead[chain]:
+            healthy[chain] = False
+            verdicts.append("diverged in the warm start")
+        elif not result.alive[chain]:
+            verdicts.append(f"diverged: not finite at step {result.failed_at[chain]}")
+        elif settings.method == "psgld" and runaway(kept[chain], lp[chain, 0], posterior):
+            healthy[chain] = False
+            verdicts.append("diverged: its draws fit far worse than its start")
+        else:
+            verdicts.append("healthy")
+    return Draws(result.draws, kept, healthy, tuple(verdicts), {})
+
+
+def runaway(kept: np.ndarray, first: float, posterior: Posterior) -> bool:
+    """True for a chain whose draws lost more log density than any equilibrium would.
+
+    A Gaussian posterior of P parameters sits P/2 below its mode; twenty times that, and two
+    standard deviations of noise per datum, is no equilibrium any more.
+    """
+    size = sum(x.size for x in jax.tree.leaves(jax.eval_shape(posterior.init, jax.random.key(0))))
+    loss = (first - float(np.mean(kept))) * posterior.temperature
+    return not np.isfinite(loss) or loss > 10 * size + 2 * posterior.data_size
+
+
+def function_space_convergence(
+    draws: Draws, posterior: Posterior, held_out: Batch, forces: int = 64
+) -> samplers.Convergence:
+    """R-hat and ESS of predicted energies (all frames) and ``forces`` force components.
+
+    Weights of networks are no yardstick: symmetric networks differ in every weight and in no
+    prediction.
+    """
+    params = draws.by_chain()
+    chains, length = jax.tree.leaves(params)[0].shape[:2]
+    flat = jax.tree.map(lambda x: jnp.asarray(x).reshape(chains * length, *x.shape[2:]), params)
+    made = predict(posterior.likelihood.potential, flat["potential"], held_out)
+    mask = np.repeat(np.asarray(held_out.system.mask)[..., None], 3, -1).ravel()
+    components = made.forces.reshape(len(made.forces), -1)[:, mask]
+    pick = np.linspace(0, components.shape[1] - 1, min(forces, components.shape[1])).astype(int)
+    values = np.concatenate([made.energy, components[:, pick]], axis=1)
+    return samplers.convergence(values.reshape(chains, length, -1))

@@ -1,0 +1,90 @@
+"""The contract of an observable: a snapshot function and a reduction of its time averages."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayespot.system import System
+
+
+@dataclasses.dataclass(frozen=True)
+class Observable(abc.ABC):
+    """A number or a curve computed from a trajectory.
+
+    The engine averages ``snapshot`` over the frames of each time block inside its scan; ``reduce``
+    turns (weighted averages of) those into the value.  A reduction that is not linear, like a heat
+    capacity from two moments, is therefore right for any pooling of blocks.
+
+    Attributes:
+        name: unique in a run.
+    """
+
+    name: str
+
+    @property
+    @abc.abstractmethod
+    def unit(self) -> str:
+        """Unit of the value."""
+
+    @property
+    def axis(self) -> np.ndarray | None:
+        """Abscissa of a curve, or None for a number."""
+        return None
+
+    @property
+    def axis_label(self) -> str:
+        """Name and unit of the abscissa."""
+        return ""
+
+    @property
+    def title(self) -> str:
+        """For figures."""
+        return self.name
+
+    @abc.abstractmethod
+    def snapshot(self, system: System, energy: jax.Array) -> dict[str, jax.Array]:
+        """What to average, for one configuration and its potential energy in eV."""
+
+    @abc.abstractmethod
+    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> np.ndarray:
+        """Value from averaged snapshots; leading axes of the arrays are kept.  numpy, float64."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What a reduction may need besides averages.
+
+    Attributes:
+        temperature: K.
+        num_atoms: atoms that exist.
+        energy_shift: eV to add to potential energies: the per-species shift that training
+            removed (kept out of the engine's float32 numbers).
+    """
+
+    temperature: float
+    num_atoms: int
+    energy_shift: float = 0.0
+
+
+def histogram(values: jax.Array, low: float, high: float, bins: int) -> jax.Array:
+    """Counts (bins,) of the values inside [low, high)."""
+    index = jnp.floor((values - low) / (high - low) * bins).astype(jnp.int32)
+    return jnp.sum(index[:, None] == jnp.arange(bins), axis=0, dtype=jnp.float32)
+
+
+def blocks_to_value(
+    observable: Observable, blocks: dict[str, Any], weights: np.ndarray, context: Context
+) -> np.ndarray:
+    """Value from block averages pooled with ``weights`` (blocks,) over the first axis."""
+    total = weights.sum()
+    mean = {
+        key: np.tensordot(weights, np.asarray(value, float), axes=1) / total
+        for key, value in blocks.items()
+    }
+    return observable.reduce(mean, context)

@@ -1,0 +1,65 @@
+"""Mean potential energy and heat capacity from fluctuations."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from bayespot.observables.base import Context, Observable
+from bayespot.system import System
+from bayespot.units import BOLTZMANN
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanEnergy(Observable):
+    """Mean potential energy ``<U>`` in eV, the per-species shift included."""
+
+    @property
+    def unit(self) -> str:
+        """eV."""
+        return "eV"
+
+    @property
+    def title(self) -> str:
+        """For figures."""
+        return "mean potential energy"
+
+    def snapshot(self, system: System, energy: jax.Array) -> dict[str, jax.Array]:
+        """The energy."""
+        del system
+        return {"energy": energy}
+
+    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> np.ndarray:
+        """Put the shift back."""
+        return mean["energy"] + context.energy_shift
+
+
+@dataclasses.dataclass(frozen=True)
+class HeatCapacity(Observable):
+    """``C_V = Var(U)/(k_B T^2) + 3/2 N k_B`` of the classical canonical ensemble, in units of k_B.
+
+    The kinetic half is exact for unconstrained atoms, so only the configurational half is
+    sampled.
+    """
+
+    @property
+    def unit(self) -> str:
+        """k_B per system."""
+        return "k_B"
+
+    @property
+    def title(self) -> str:
+        """For figures."""
+        return "heat capacity C_V"
+
+    def snapshot(self, system: System, energy: jax.Array) -> dict[str, jax.Array]:
+        """First two moments; energies are shifted, so that their squares lose no digits."""
+        del system
+        return {"energy": energy, "energy_squared": energy**2}
+
+    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> np.ndarray:
+        """Variance over (k_B T)^2 plus the kinetic part."""
+        variance = mean["energy_squared"] - mean["energy"] ** 2
+        return variance / (BOLTZMANN * context.temperature) ** 2 + 1.5 * context.num_atoms

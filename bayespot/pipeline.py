@@ -1,0 +1,382 @@
+"""The main job: data -> posterior -> simulation -> report, each stage resumable.
+
+A run directory holds ``config.toml`` (resolved), ``run.log``, and one file a finished stage:
+``posterior.nc``, ``observables.nc``, ``report.json``, ``report.html``.  A stage whose file exists
+is not repeated; an unfinished one continues from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayespot import build, files, infer
+from bayespot.calibration import Calibration, calibrate
+from bayespot.config import Config, dumps
+from bayespot.draws import Draws
+from bayespot.errors import UserError
+from bayespot.md import REASONS, Trajectories
+from bayespot.observables import Context, Observable
+from bayespot.predict import predict
+from bayespot.progress import Progress
+from bayespot.propagate import propagate
+from bayespot.uncertainty import Coverage, Estimate, coverage, draw_values, estimate
+
+PACKAGES = ("bayespot", "jax", "jaxlib", "jax-md", "numpyro", "blackjax", "optax", "arviz",
+            "dm-haiku", "numpy", "scipy", "ase")  # fmt: skip
+
+
+def run(config: Config, folder: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Do the whole job in ``folder``, continuing whatever is there; return the report.
+
+    Raises:
+        UserError: the folder belongs to another configuration or other data, or the input is wrong.
+    """
+    with jax.enable_x64(config.run.precision == "float64"):
+        return _Job(config, folder, progress or Progress(enabled=False)).run()
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that numbers depend on."""
+    return {name: version(name) for name in PACKAGES}
+
+
+class _Job:
+    def __init__(self, config: Config, folder: Path, progress: Progress) -> None:
+        self.config, self.folder, self.progress = config, folder, progress
+        self.seconds: dict[str, float] = {}
+
+    def run(self) -> dict[str, Any]:
+        with self._stage("read data"):
+            frames = build.read_splits(self.config.data, self.config.run.seed)
+            self.potential = build.potential(self.config.potential, frames["train"])
+            self.splits = build.datasets(frames, self.potential.cutoff)
+            train = self.splits.train
+            self.observables = build.observables(self.config, len(frames["train"][0].atoms))
+            self.reference = build.reference(self.config.reference, self.observables)
+            self.stability = build.stability(self.config.md, frames["train"])
+            self.posterior = build.posterior(self.config.posterior, self.potential, train)
+            self.ensemble, self.length = build.md(self.config.md)
+            self.data_hash = hashlib.sha256(
+                "".join(part.fingerprint for part in self.splits[:3]).encode()
+            ).hexdigest()
+        self._open()
+        root = jax.random.key(self.config.run.seed)
+        sample_key, md_key = jax.random.split(root)
+        draws = self._sample(sample_key)
+        trajectories = self._propagate(md_key, draws)
+        with self._stage("report"):
+            report = self._report(draws, trajectories)
+        files.write_text(self.folder / "timings.json", json.dumps(self.seconds, indent=2) + "\n")
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        return report
+
+    def _open(self) -> None:
+        """Claim the folder, or find that it is ours already."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = dumps(self.config)
+        packages = versions()
+        # Versions too: a run continued with another version would be neither one's result.
+        identity = json.dumps([_without_paths(self.config), self.data_hash, packages])
+        self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()
+        marker = self.folder / "fingerprint.json"
+        if marker.exists():
+            stored = json.loads(marker.read_text())
+            if stored["fingerprint"] != self.fingerprint:
+                what = [k for k in ("data", "versions") if stored[k] != _parts(self, packages)[k]]
+                raise UserError(
+                    f"{self.folder} holds a run with other {' and '.join(what) or 'settings'}",
+                    "Choose another directory with --output, or start over with --fresh",
+                )
+        else:
+            files.write_text(self.folder / "config.toml", text)
+            content = {"fingerprint": self.fingerprint, **_parts(self, packages)}
+            files.write_text(marker, json.dumps(content, indent=2) + "\n")
+        log = logging.getLogger("bayespot")
+        log.info("versions %s", json.dumps(packages))
+        log.info(
+            "seed %d, device %s, data %s",
+            self.config.run.seed, jax.devices()[0].device_kind, self.data_hash,
+        )  # fmt: skip
+
+    def _sample(self, key: jax.Array) -> Draws:
+        path = self.folder / "posterior.nc"
+        if path.exists():
+            like = jax.eval_shape(self.posterior.init, key)
+            self.progress.note("sampled already: posterior.nc")
+            return Draws.load(path, like)
+        with self._stage("sample"):
+            draws = infer.sample(
+                key,
+                self.posterior,
+                build.sampling(self.config.sampler),
+                self.splits.validation.batch,
+                checkpoint=self.folder / "checkpoints",
+                fingerprint=self.fingerprint,
+                callback=self.progress.sampling,
+            )
+            draws.by_chain()  # raises when no chain is healthy
+            draws = dataclasses.replace(
+                draws,
+                provenance={
+                    "config": dumps(self.config.model_copy(update={"data": _names(self.config)})),
+                    "data_sha256": self.data_hash,
+                    "seed": self.config.run.seed,
+                    "versions": versions(),
+                    "energy_shift": dict(
+                        zip(map(str, self.splits.shift.elements), self.splits.shift.energies,
+                            strict=True)
+                    ),  # fmt: skip
+                },
+            )
+            draws.save(path)
+            for chain, verdict in enumerate(draws.verdicts):
+                level = logging.INFO if draws.healthy[chain] else logging.WARNING
+                logging.getLogger("bayespot").log(level, "chain %d: %s", chain, verdict)
+        return draws
+
+    def _propagate(self, key: jax.Array, draws: Draws) -> Trajectories:
+        path = self.folder / "observables.nc"
+        if path.exists():
+            self.progress.note("simulated already: observables.nc")
+            return load_trajectories(path)
+        with self._stage("simulate"):
+            md = self.config.md
+            params = jax.tree.map(jnp.asarray, draws.flat(md.draws)["potential"])
+            trajectories = propagate(
+                key,
+                self.potential,
+                params,
+                self.splits.train,
+                self.ensemble,
+                self.length,
+                self.observables,
+                replicas=md.replicas,
+                stability=self.stability,
+                checkpoint=self.folder / "checkpoints" / "md",
+                fingerprint=self.fingerprint,
+                callback=self.progress.simulation(self.ensemble.time_step),
+            )
+            save_trajectories(path, trajectories)
+        return trajectories
+
+    def _report(self, draws: Draws, trajectories: Trajectories) -> dict[str, Any]:
+        from bayespot.report import write
+
+        self.progress.note("predict the test set and compute diagnostics")
+        calibrations = self._calibrate(draws)
+        estimates = self._estimates(trajectories)
+        chains: dict[str, Any] = {"verdicts": draws.verdicts, "healthy": int(draws.healthy.sum())}
+        if draws.num_draws >= 4 and self.config.sampler.method != "ensemble":
+            made = infer.function_space_convergence(
+                draws, self.posterior, self.splits.validation.batch
+            )
+            chains["function_space"] = {
+                "quantities": len(made.rhat),
+                "rhat_median": float(np.median(made.rhat)),
+                "rhat_max": float(np.max(made.rhat)),
+                "ess_bulk_median": float(np.median(made.ess_bulk)),
+                "ess_bulk_min": float(np.min(made.ess_bulk)),
+                "draws": int(draws.healthy.sum()) * draws.num_draws,
+            }
+        noise = draws.flat()["noise"]
+        report = {
+            "title": self.config.title,
+            "settings": {
+                "sampler": self.config.sampler.method,
+                "posterior_temperature": self.config.posterior.temperature,
+                "md_temperature": self.config.md.temperature,
+                "seed": self.config.run.seed,
+                "versions": versions(),
+                "data_sha256": self.data_hash,
+            },
+            "data": {
+                name: part.statistics()
+                for name, part in zip(("train", "validation", "test"), self.splits[:3], strict=True)
+            },
+            "noise": {
+                name.removeprefix("log_"): float(np.mean(np.exp(np.asarray(x, float))))
+                for name, x in noise.items()
+            },
+            "chains": chains,
+            "calibration": {name: dataclasses.asdict(c) for name, c in calibrations.items()},
+            "stability": _stability_summary(trajectories, self.config.md.time_step),
+            "observables": {
+                o.name: _observable_json(o, *estimates[o.name]) for o in self.observables
+            },
+        }
+        if self.config.reference is not None:
+            report["settings"]["reference"] = self.config.reference.label
+        write(self.folder, report)
+        return report
+
+    def _calibrate(self, draws: Draws) -> dict[str, Calibration]:
+        test = self.splits.test
+        params = jax.tree.map(jnp.asarray, draws.flat())
+        made = predict(self.potential, params["potential"], test.batch)
+        atoms = np.asarray(test.batch.system.mask)
+        variance = {k: np.exp(2 * np.asarray(v, float)) for k, v in params["noise"].items()}
+        return {
+            "energy": calibrate(
+                np.asarray(test.batch.energy), made.energy, variance["log_sigma_energy"]
+            ),
+            "forces": calibrate(
+                np.asarray(test.batch.forces)[atoms].ravel(),
+                made.forces[:, atoms].reshape(len(made.forces), -1),
+                variance["log_sigma_forces"],
+            ),
+        }
+
+    def _estimates(
+        self, trajectories: Trajectories
+    ) -> dict[str, tuple[Estimate, tuple[np.ndarray, np.ndarray] | None, Coverage | None]]:
+        numbers = self.splits.train.frames[0].atoms.numbers
+        context = Context(
+            self.config.md.temperature, len(numbers), self.splits.shift.of(numbers)
+        )
+        made = {}
+        for o in self.observables:
+            values, variances, used = draw_values(o, trajectories, context)
+            if len(used) < 2:
+                raise UserError(
+                    f"only {len(used)} of {trajectories.reason.shape[0]} draws gave stable MD",
+                    "Lower [md] time_step or temperature, add training data or a prior potential",
+                )
+            estimated = estimate(values, variances)
+            known = self.reference.get(o.name)
+            made[o.name] = (
+                estimated,
+                known,
+                None if known is None else coverage(estimated, *known),
+            )
+        return made
+
+    def _stage(self, name: str) -> _Stage:
+        return _Stage(name, self.seconds, self.progress)
+
+
+class _Stage:
+    """Times a stage, and says so in log and terminal."""
+
+    def __init__(self, name: str, seconds: dict[str, float], progress: Progress) -> None:
+        self.name, self.seconds, self.progress = name, seconds, progress
+
+    def __enter__(self) -> None:
+        self.start = time.perf_counter()
+        logging.getLogger("bayespot").info("stage %s: start", self.name)
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        self.progress.finish()
+        if kind is None:
+            self.seconds[self.name] = time.perf_counter() - self.start
+            message = f"{self.name}: {self.seconds[self.name]:.1f} s"
+            logging.getLogger("bayespot").info("stage %s", message)
+            self.progress.note(message)
+
+
+def _parts(job: _Job, packages: dict[str, str]) -> dict[str, Any]:
+    return {"data": job.data_hash, "versions": packages}
+
+
+def _names(config: Config) -> Any:
+    """[data] with bare file names: a result must not depend on where its input lies."""
+    return config.data.model_copy(
+        update={
+            name: None if (path := getattr(config.data, name)) is None else Path(path.name)
+            for name in ("train", "test", "validation")
+        }
+    )
+
+
+def _without_paths(config: Config) -> dict[str, Any]:
+    content = config.model_dump(mode="json")
+    content["data"] = {k: v for k, v in content["data"].items() if "fraction" in k}
+    # the title and the reference enter no number that a stage stores
+    return {k: v for k, v in content.items() if k not in ("title", "reference")}
+
+
+def _stability_summary(trajectories: Trajectories, time_step: float) -> dict[str, Any]:
+    reason = trajectories.reason
+    failed = reason > 0
+    return {
+        "draws": int(reason.shape[0]),
+        "replicas": int(reason.shape[1]),
+        "failed_replicas": int(failed.sum()),
+        "draws_with_failures": int(failed.any(axis=1).sum()),
+        "reasons": {REASONS[c]: int((reason == c).sum()) for c in range(1, len(REASONS))},
+        "earliest_failure_fs": float(trajectories.failed_at[failed].min() * time_step)
+        if failed.any()
+        else None,
+        "mean_temperature": float(trajectories.temperature[:, ~failed].mean())
+        if (~failed).any()
+        else None,
+    }
+
+
+def _observable_json(
+    o: Observable,
+    made: Estimate,
+    known: tuple[np.ndarray, np.ndarray] | None,
+    covered: Coverage | None,
+) -> dict[str, Any]:
+    content: dict[str, Any] = {"title": o.title, "unit": o.unit, "draws": made.draws}
+    if o.axis is not None:
+        content |= {"axis": o.axis.tolist(), "axis_label": o.axis_label}
+    for name in ("mean", "total", "parameter", "md", "md_of_mean", "low68", "high68", "low95",
+                 "high95"):  # fmt: skip
+        content[name] = getattr(made, name).tolist()
+    if known is not None and covered is not None:
+        content["reference"] = known[0].tolist()
+        content["reference_error"] = known[1].tolist()
+        content["coverage"] = dataclasses.asdict(covered)
+    return content
+
+
+def save_trajectories(path: Path, made: Trajectories) -> None:
+    """Block averages of every replica as NetCDF."""
+    import xarray as xr
+
+    variables: dict[str, Any] = {
+        "temperature": (("block", "draw", "replica"), made.temperature),
+        "reason": (("draw", "replica"), made.reason),
+        "failed_at": (("draw", "replica"), made.failed_at),
+    }
+    for name, group in made.means.items():
+        for key, x in group.items():
+            extra = tuple(f"{name}_axis{i}" for i in range(x.ndim - 3))
+            variables[f"{name}.{key}"] = (("block", "draw", "replica", *extra), x)
+    dataset = xr.Dataset(variables, attrs={"capacity_retries": made.capacity_retries})
+    files.write_atomically(path, lambda p: dataset.to_netcdf(p, engine="h5netcdf"))
+
+
+def load_trajectories(path: Path) -> Trajectories:
+    """What ``save_trajectories`` wrote."""
+    import xarray as xr
+
+    with xr.open_dataset(path, engine="h5netcdf") as dataset:
+        means: dict[str, dict[str, np.ndarray]] = {}
+        for name in dataset.data_vars:
+            if "." in str(name):
+                observable, key = str(name).rsplit(".", 1)
+                means.setdefault(observable, {})[key] = dataset[name].values
+        return Trajectories(
+            means,
+            dataset["temperature"].values,
+            dataset["reason"].values,
+            dataset["failed_at"].values,
+            int(dataset.attrs["capacity_retries"]),
+        )
+
+

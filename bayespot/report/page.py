@@ -1,0 +1,103 @@
+"""JSON and HTML of a report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bayespot import files
+from bayespot.report import figures
+
+
+def write(folder: Path, report: dict[str, Any]) -> None:
+    """Write ``report.json``, then ``report.html``; the same report gives the same bytes."""
+    files.write_text(folder / "report.json", json.dumps(report, indent=1, allow_nan=True) + "\n")
+    files.write_text(folder / "report.html", render(report))
+
+
+def render(report: dict[str, Any]) -> str:
+    """The page as text."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("bayespot.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["sig"] = significant
+    pictures = {
+        name: figures.curve(o) if "axis" in o else figures.number(o)
+        for name, o in report["observables"].items()
+    }
+    return environment.get_template("report.html").render(
+        **report,
+        pictures=pictures,
+        reliability=figures.reliability(report["calibration"]),
+        verdicts=verdicts(report),
+    )
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """A number with ``digits`` significant digits, without exponent where that stays short."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}g}"
+    if "e" in text and 1e-4 <= abs(value) < 1e6:
+        text = f"{value:.0f}"
+    return text.replace("-", "−") if "e" not in text else text
+
+
+def verdicts(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a reader should know first: (good | care | bad, sentence)."""
+    made = []
+    chains = report["chains"]
+    lost = len(chains["verdicts"]) - chains["healthy"]
+    if lost:
+        made.append(("care", f"{lost} of {len(chains['verdicts'])} chains diverged and are excluded"))
+    mixing = chains.get("function_space")
+    if mixing is not None:
+        if mixing["rhat_median"] > 1.1:
+            made.append(
+                (
+                    "care",
+                    f"chains predict differently (median R̂ {mixing['rhat_median']:.2f}): they are"
+                    " in different modes, so the spread rests on the number of chains"
+                    f" ({chains['healthy']}), not on the number of draws",
+                )
+            )
+        else:
+            made.append(("good", f"chains agree in predictions (R̂ {mixing['rhat_median']:.2f})"))
+    stability = report["stability"]
+    total = stability["draws"] * stability["replicas"]
+    if stability["failed_replicas"]:
+        made.append(
+            ("care", f"{stability['failed_replicas']} of {total} trajectories became unstable")
+        )
+    else:
+        made.append(("good", f"all {total} trajectories stayed stable"))
+    for name, c in report["calibration"].items():
+        ratio = c["mean_squared_z"] ** 0.5
+        if 0.8 <= ratio <= 1.25:
+            made.append(("good", f"{name} errors are as large as predicted (ratio {ratio:.2f})"))
+        else:
+            word = "larger" if ratio > 1 else "smaller"
+            made.append(
+                ("care", f"{name} errors are {word} than predicted: stretch by {ratio:.2f}")
+            )
+    for o in report["observables"].values():
+        if "coverage" in o:
+            c = o["coverage"]
+            inside = c["inside95"]
+            made.append(
+                (
+                    "good" if inside >= 0.9 else "bad",
+                    f"{o['title']}: 95 % interval holds the reference"
+                    + (f" in {100 * inside:.0f} % of {c['points']} bins" if "axis" in o else "")
+                    if inside >= 0.9 or "axis" in o
+                    else f"{o['title']}: the reference lies outside the 95 % interval",
+                )
+            )
+    return made

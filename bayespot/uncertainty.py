@@ -1,0 +1,167 @@
+"""Observables with intervals: parameter spread and MD noise told apart."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from scipy import stats
+
+from bayespot.md import Trajectories
+from bayespot.observables import Context, Observable, blocks_to_value
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A posterior estimate of an observable (scalar or curve; all arrays of the same shape).
+
+    One draw's value is the truth for its parameters plus MD noise, so the variance over draws is
+    ``parameter^2 + md^2``; ``md`` is known from replicas, and the difference is the parameter part.
+
+    Attributes:
+        mean: average over draws.
+        total: standard deviation of the interval, ``sqrt(parameter^2 + md_of_mean^2)``.
+        parameter: standard deviation over the posterior (epistemic), MD noise removed.
+        md: MD-sampling standard error of a single draw's value.
+        md_of_mean: of the mean over draws.
+        low68, high68, low95, high95: central intervals, Student's t over the draws.
+        draws: how many draws entered.
+        values: (draws, ...) the value of each draw.
+    """
+
+    mean: np.ndarray
+    total: np.ndarray
+    parameter: np.ndarray
+    md: np.ndarray
+    md_of_mean: np.ndarray
+    low68: np.ndarray
+    high68: np.ndarray
+    low95: np.ndarray
+    high95: np.ndarray
+    draws: int
+    values: np.ndarray
+
+
+def draw_values(
+    observable: Observable, trajectories: Trajectories, context: Context
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Value and MD variance of every usable draw.
+
+    A draw is used if at least two of its replicas stayed stable (one, if it had only one); the
+    failed replicas are left out whole, since their time averages stop at an arbitrary moment.
+
+    The MD variance is a jackknife over independent replicas, which needs no correlation time;
+    with a single replica it is one over time blocks, which must then be longer than it.
+
+    Returns:
+        values (draws, ...), variances (draws, ...), index of the draws used.
+    """
+    stable = trajectories.reason == 0
+    blocks = trajectories.means[observable.name]
+    replicas = stable.shape[1]
+    used = np.flatnonzero(stable.sum(axis=1) >= min(2, replicas))
+    values, variances = [], []
+    for draw in used:
+        cells = {k: v[:, draw][:, stable[draw]] for k, v in blocks.items()}  # (block, replica, ..)
+        if stable[draw].sum() > 1:
+            cells = {k: v.mean(axis=0, dtype=float) for k, v in cells.items()}
+        else:
+            cells = {k: v[:, 0].astype(float) for k, v in cells.items()}
+        value, variance = jackknife(observable, cells, context)
+        values.append(value)
+        variances.append(variance)
+    return np.asarray(values), np.asarray(variances), used
+
+
+def jackknife(
+    observable: Observable, cells: dict[str, np.ndarray], context: Context
+) -> tuple[np.ndarray, np.ndarray]:
+    """Value pooled over independent cells (first axis), and its variance, leave-one-out."""
+    count = len(next(iter(cells.values())))
+    weights = np.ones(count)
+    value = blocks_to_value(observable, cells, weights, context)
+    if count < 2:
+        return value, np.full_like(value, np.nan)
+    left_out = np.stack(
+        [blocks_to_value(observable, cells, weights - np.eye(count)[i], context) for i in range(count)]
+    )
+    spread = left_out - left_out.mean(axis=0)
+    return value, (count - 1) / count * np.sum(spread**2, axis=0)
+
+
+def estimate(values: np.ndarray, variances: np.ndarray) -> Estimate:
+    """Combine draws: see ``Estimate``.
+
+    The variance over K draws is itself uncertain; where MD noise makes up most of it, the
+    difference could vanish by chance and leave an interval that is too narrow.  The parameter
+    variance is therefore never taken below the standard error of that difference.
+
+    Args:
+        values: (draws, ...), at least 2 draws.
+        variances: (draws, ...) MD variance of each.
+
+    Raises:
+        ValueError: fewer than two draws.
+    """
+    count = len(values)
+    if count < 2:
+        raise ValueError(f"{count} draw(s) give no interval; at least 2 must stay stable")
+    mean, spread = values.mean(axis=0), values.var(axis=0, ddof=1)
+    md = np.mean(variances, axis=0)
+    noise_of_spread = spread * np.sqrt(2 / (count - 1))
+    parameter = np.maximum(spread - md, np.minimum(noise_of_spread, spread))
+    md_of_mean = md / count
+    total = np.sqrt(parameter + md_of_mean)
+    t68, t95 = (stats.t.ppf(0.5 + level / 2, count - 1) for level in (0.68, 0.95))
+    return Estimate(
+        mean,
+        total,
+        np.sqrt(parameter),
+        np.sqrt(md),
+        np.sqrt(md_of_mean),
+        mean - t68 * total,
+        mean + t68 * total,
+        mean - t95 * total,
+        mean + t95 * total,
+        count,
+        values,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Coverage:
+    """Whether intervals hold a reference.
+
+    Attributes:
+        points: numbers compared (for curves: bins where the reference is above its noise).
+        inside68, inside95: fraction of them inside the intervals.
+        relative_width95: mean of the half-width over the reference's absolute value.
+    """
+
+    points: int
+    inside68: float
+    inside95: float
+    relative_width95: float
+
+
+def coverage(made: Estimate, reference: np.ndarray, error: np.ndarray, signal: float = 5.0) -> Coverage:
+    """Compare with a reference that has a standard error of its own.
+
+    Args:
+        made: the estimate.
+        reference: same shape.
+        error: its standard error.
+        signal: bins of a curve count where the reference exceeds ``signal`` times its error.
+    """
+    use = np.abs(reference) > signal * error
+    half = (made.high95 - made.low95)[use] / 2
+    inside = [
+        (reference >= low) & (reference <= high)
+        for low, high in ((made.low68, made.high68), (made.low95, made.high95))
+    ]
+    return Coverage(
+        int(np.sum(use)),
+        float(np.mean(inside[0][use])),
+        float(np.mean(inside[1][use])),
+        float(np.mean(half / np.abs(reference[use]))),
+    )
