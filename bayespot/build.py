@@ -105,9 +105,7 @@ def potential(config: Any, frames: list[Frame]) -> Potential:
             bonds, positions = _molecule(frames)
             made = made + HarmonicBonds.from_fluctuations(bonds, positions, term.temperature)
         else:
-            made = made + LennardJones(
-                term.sigma, term.epsilon, term.cutoff, repulsion_only=True
-            )
+            made = made + LennardJones(term.sigma, term.epsilon, term.cutoff, repulsion_only=True)
     return made
 
 
@@ -218,12 +216,15 @@ def reference(
                     "Use the reference's number of bins",
                 )
             axis = f"{o.name}_axis"
-            if o.axis is not None and axis in file.files:
-                if not np.allclose(file[axis], o.axis, atol=1e-6):
-                    raise UserError(
-                        f"{path} has {o.name} on another axis than the observable",
-                        "Use the reference's range and number of bins",
-                    )
+            if (
+                o.axis is not None
+                and axis in file.files
+                and not np.allclose(file[axis], o.axis, atol=1e-6)
+            ):
+                raise UserError(
+                    f"{path} has {o.name} on another axis than the observable",
+                    "Use the reference's range and number of bins",
+                )
             error = f"{o.name}_error"
             spread = np.asarray(file[error], float) if error in file.files else np.zeros(shape)
             found[o.name] = value, spread

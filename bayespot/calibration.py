@@ -45,9 +45,7 @@ class Calibration:
     count: int
 
 
-def calibrate(
-    truth: np.ndarray, samples: np.ndarray, noise_variance: np.ndarray
-) -> Calibration:
+def calibrate(truth: np.ndarray, samples: np.ndarray, noise_variance: np.ndarray) -> Calibration:
     """Compare the predictive distribution of draws with labels.
 
     The prediction is the mean over draws; its variance the variance over draws (ddof=1,

@@ -65,7 +65,9 @@ def run(
             raise UserError(f"{folder} is a file", "Give a directory with --output")
         if fresh and folder.exists():
             # only what is plainly a run directory is ever deleted
-            if any(folder.iterdir()) and not (folder / "fingerprint.json").exists():
+            # (a run that failed while reading its data has left no more than its log)
+            inside = {file.name for file in folder.iterdir()}
+            if inside - {"run.log"} and "fingerprint.json" not in inside:
                 raise UserError(f"{folder} is no run directory", "Give another --output")
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -155,7 +157,7 @@ def _guard(work, debug: bool) -> None:  # type: ignore[no-untyped-def]
     except UserError as error:
         if debug:
             raise
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {_line(error)}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         typer.echo("\nInterrupted; the same command continues.", err=True)
@@ -164,11 +166,16 @@ def _guard(work, debug: bool) -> None:  # type: ignore[no-untyped-def]
         if debug:
             raise
         typer.echo(
-            f"Error: {type(error).__name__}: {error}. This is a bug: run again with --debug and"
+            f"Error: {type(error).__name__}: {_line(error)}. This is a bug: run again with --debug and"
             " report it.",
             err=True,
         )
         raise typer.Exit(2) from None
+
+
+def _line(error: Exception) -> str:
+    """Its message on one line: messages of libraries that we quote may have several."""
+    return " ".join(str(error).split("\n"))
 
 
 def main() -> None:

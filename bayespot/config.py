@@ -129,7 +129,9 @@ class SamplerConfig(Section):
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> SamplerConfig:
         if self.burn_in % self.thinning:
-            raise ValueError(f"burn_in {self.burn_in} must be a multiple of thinning {self.thinning}")
+            raise ValueError(
+                f"burn_in {self.burn_in} must be a multiple of thinning {self.thinning}"
+            )
         if self.first_step_size < self.last_step_size:
             raise ValueError("first_step_size must not be below last_step_size")
         if self.method == "nuts" and self.burn_in < 20:
@@ -234,7 +236,9 @@ class Config(Section):
         double = sorted({n for n in names if names.count(n) > 1})
         if double:
             raise ValueError(f"observables share the name {double[0]}: give each its own")
-        total = self.sampler.chains * (1 if self.sampler.method == "ensemble" else self.sampler.draws)
+        total = self.sampler.chains * (
+            1 if self.sampler.method == "ensemble" else self.sampler.draws
+        )
         if total < 2:
             raise ValueError("one draw has no spread: ask for more chains or draws")
         return self
@@ -265,7 +269,10 @@ def parse(raw: dict[str, Any], source: str = "the configuration") -> Config:
     try:
         return Config.model_validate(raw)
     except pydantic.ValidationError as error:
-        raise _explain(error.errors()[0], raw, source) from error
+        errors = error.errors()
+        # a misspelled key that must be there is both unknown and missing: name the typo
+        first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+        raise _explain(first, raw, source) from error
 
 
 def _absolute(config: Config, folder: Path) -> Config:
@@ -283,27 +290,30 @@ def _absolute(config: Config, folder: Path) -> Config:
 
 def _explain(error: Any, raw: dict[str, Any], source: str) -> UserError:
     # pydantic puts the tag of a discriminated union into the path; the user did not write it
-    place, here = [], raw
-    model: Any = Config
-    for part in error["loc"]:
-        if isinstance(here, dict) and part in here:
+    named = error["type"] in ("extra_forbidden", "missing")
+    place: list[Any] = []
+    here: Any = raw
+    for depth, part in enumerate(error["loc"]):
+        last = depth == len(error["loc"]) - 1
+        in_list = isinstance(here, list) and isinstance(part, int) and part < len(here)
+        if in_list or (isinstance(here, dict) and part in here):
             here = here[part]
-        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
-            here = here[part]
-        elif error["type"] not in ("extra_forbidden", "missing"):
-            continue
-        elif part != error["loc"][-1]:
+        elif not (named and last):
             continue
         place.append(part)
     key = ".".join(str(p) for p in place) or "the configuration"
     if error["type"] == "extra_forbidden":
         model = _model_at(Config, error["loc"][:-1])
         known = sorted(model.model_fields) if model else []
-        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
         fix = f"Did you mean {near[0]}" if near else f"Valid keys are {', '.join(known)}"
         return UserError(f"unknown key {key} in {source}", fix)
     if error["type"] == "missing":
         return UserError(f"{source} lacks {key}", f"Add {key}; bayespot template shows an example")
+    if error["type"] == "union_tag_not_found":
+        model = _model_at(Config, error["loc"])
+        kinds = [k for m in model for k in m.model_fields["kind"].annotation.__args__]
+        return UserError(f"{source} lacks {key}.kind", f"Set it to one of {', '.join(kinds)}")
     message = error["msg"].removeprefix("Value error, ")
     return UserError(f"{key} in {source}: {message}", "Change that value")
 

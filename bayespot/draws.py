@@ -75,8 +75,9 @@ class Draws:
 
     def to_arviz(self) -> Any:
         """ArviZ's object (``InferenceData`` or, from ArviZ 1.0 on, xarray's ``DataTree``)."""
-        import arviz as az
+        import arviz
 
+        az: Any = arviz  # its two object models have different signatures
         groups = {
             "posterior": {name: np.asarray(x) for name, x in _named(self.params)},
             "sample_stats": {
@@ -121,7 +122,14 @@ class Draws:
             xr.open_dataset(path, group="sample_stats", engine="h5netcdf") as stats,
         ):
             leaves = []
-            for name, shape in _named(like):
+            wanted = _named(like)
+            extra = sorted({str(n) for n in posterior.data_vars} - {n for n, _ in wanted})
+            if extra:
+                raise UserError(
+                    f"{path} holds a parameter {extra[0]} that this potential lacks",
+                    "It belongs to another potential: use the configuration it was made with",
+                )
+            for name, shape in wanted:
                 if name not in posterior or posterior[name].shape[2:] != shape.shape:
                     raise UserError(
                         f"{path} holds no parameter {name} of shape {shape.shape}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -69,9 +70,7 @@ class Sampling:
 
 def target(posterior: Posterior) -> samplers.Target:
     """What a sampler sees of a posterior; N/B and temperature are inside already."""
-    return samplers.Target(
-        posterior.log_density, posterior.log_density_full, posterior.data_size
-    )
+    return samplers.Target(posterior.log_density, posterior.log_density_full, posterior.data_size)
 
 
 def sample(
@@ -99,7 +98,9 @@ def sample(
     positions = jax.jit(jax.vmap(posterior.init))(jax.random.split(init_key, settings.chains))
 
     def report(stage: str) -> Callable[[samplers.Block], None] | None:
-        return None if callback is None else lambda block: callback(stage, block)
+        if callback is None:
+            return None
+        return functools.partial(callback, stage)
 
     def folder(stage: str) -> Path | None:
         return None if checkpoint is None else checkpoint / stage
@@ -109,7 +110,9 @@ def sample(
         sampler = samplers.ensemble(
             target(posterior),
             optax.adam(schedule),
-            None if validation is None else lambda p: validation_loss(posterior, p, validation),
+            None
+            if validation is None
+            else functools.partial(validation_loss, posterior, validation=validation),
         )
         checks = min(20, how.steps)  # validations along the way
         thinning = how.steps // checks
@@ -134,7 +137,9 @@ def sample(
     dead = np.zeros(settings.chains, bool)
     if settings.warm_start is not None:
         warm = optimise(warm_key, settings.warm_start)
-        positions = jax.tree.map(lambda x: jnp.asarray(x[:, -1]), warm.draws)
+        weights = jax.tree.map(lambda x: jnp.asarray(x[:, -1]), warm.draws)["potential"]
+        fit = functools.partial(posterior.likelihood.residual_noise, batch=posterior.data)
+        positions = {"potential": weights, "noise": jax.jit(jax.vmap(fit))(weights)}
         dead = ~warm.alive
     result = samplers.run(
         run_key,
@@ -167,7 +172,7 @@ def _sampler(posterior: Posterior, settings: Sampling) -> samplers.Sampler:
     )
 
 
-def validation_loss(posterior: Posterior, params: Any, validation: Batch) -> jax.Array:
+def validation_loss(posterior: Posterior, params: Any, *, validation: Batch) -> jax.Array:
     """Minus the mean log likelihood of held-out frames."""
     likelihood = posterior.likelihood
     terms = jax.lax.map(
@@ -186,7 +191,7 @@ def _draws(
     settings: Sampling,
     dead: np.ndarray | None = None,
 ) -> Draws:
-    lp = result.info.log_density
+    lp = np.asarray(result.info.log_density)
     kept = lp[:, result.num_burn_in_periods :]
     healthy = result.alive.copy()
     verdicts = []

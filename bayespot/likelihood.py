@@ -47,6 +47,27 @@ class EnergyForces:
             "log_sigma_forces": jnp.log(jnp.maximum(rms, tiny)),
         }
 
+    def residual_noise(self, params: Any, batch: Batch) -> Noise:
+        """The scales that fit ``params`` best: root mean squares of the residuals.
+
+        Optimisers leave the scales behind: they shrink as the fit improves, and the fit improves
+        most when the learning rate has all but vanished.
+        """
+
+        def one(frame: Batch) -> tuple[jax.Array, jax.Array]:
+            energy, forces = energy_and_forces(
+                self.potential, params, frame.system, frame.neighbors
+            )
+            gap = jnp.where(frame.system.mask[:, None], forces - frame.forces, 0.0)
+            return (energy - frame.energy) ** 2, jnp.sum(gap**2)
+
+        energy, forces = jax.lax.map(one, batch, batch_size=min(64, len(batch.energy)))
+        count = 3 * jnp.sum(batch.system.mask)
+        return {
+            "log_sigma_energy": 0.5 * jnp.log(jnp.maximum(jnp.mean(energy), 1e-12)),
+            "log_sigma_forces": 0.5 * jnp.log(jnp.maximum(jnp.sum(forces) / count, 1e-12)),
+        }
+
     def log_prior_noise(self, noise: Noise) -> jax.Array:
         """Log prior density of the log scales."""
         total = jnp.zeros(())

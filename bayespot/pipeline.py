@@ -13,7 +13,6 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -135,10 +134,7 @@ class _Job:
                     "data_sha256": self.data_hash,
                     "seed": self.config.run.seed,
                     "versions": versions(),
-                    "energy_shift": dict(
-                        zip(map(str, self.splits.shift.elements), self.splits.shift.energies,
-                            strict=True)
-                    ),  # fmt: skip
+                    "energy_shift": self.splits.shift._asdict(),
                 },
             )
             draws.save(path)
@@ -243,9 +239,7 @@ class _Job:
         self, trajectories: Trajectories
     ) -> dict[str, tuple[Estimate, tuple[np.ndarray, np.ndarray] | None, Coverage | None]]:
         numbers = self.splits.train.frames[0].atoms.numbers
-        context = Context(
-            self.config.md.temperature, len(numbers), self.splits.shift.of(numbers)
-        )
+        context = Context(self.config.md.temperature, len(numbers), self.splits.shift.of(numbers))
         made = {}
         for o in self.observables:
             values, variances, used = draw_values(o, trajectories, context)
@@ -378,5 +372,3 @@ def load_trajectories(path: Path) -> Trajectories:
             dataset["failed_at"].values,
             int(dataset.attrs["capacity_retries"]),
         )
-
-

@@ -56,7 +56,7 @@ class Posterior:
         return weights + self.likelihood.log_prior_noise(params["noise"])
 
     def log_density(self, params: Params, batch: Batch) -> jax.Array:
-        """Unbiased estimate from a mini-batch: ``[(N/B) sum log p(y|theta) + log p(theta)]/tau``."""
+        """``[(N/B) sum log p(y|theta) + log p(theta)] / tau``: unbiased for the full density."""
         terms = self.likelihood.log_likelihood(params["potential"], params["noise"], batch)
         return self._temper(params, jnp.mean(terms) * self.data_size)
 

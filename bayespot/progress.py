@@ -48,9 +48,8 @@ class Progress:
 
         def update(block: Any) -> None:
             nanoseconds = block.replica_steps * time_step / block.seconds * 86400 / 1e6
-            text = (
-                f"{nanoseconds:.0f} ns/day in all, {int(block.alive.sum())}/{block.alive.size} stable"
-            )
+            stable = f"{int(block.alive.sum())}/{block.alive.size} stable"
+            text = f"{nanoseconds:.0f} ns/day in all, {stable}"
             self._update("simulate", block.step, block.num_steps, text, block.seconds_left)
 
         return update

@@ -69,7 +69,7 @@ class System:
 
         return cls(
             positions=jnp.asarray(padded(atoms.positions, 0.0), float),
-            species=jnp.asarray(padded(atoms.numbers, 0), jnp.int32),
+            species=jnp.asarray(padded(atoms.numbers, 0.0), jnp.int32),
             masses=jnp.asarray(padded(atoms.get_masses(), 1.0), float),
             cell=jnp.asarray(cell, float),
             pbc=pbc,  # type: ignore[arg-type]

@@ -17,7 +17,10 @@ def find_bonds(atoms: ase.Atoms, factor: float = 1.15) -> Bonds:
     from ase.neighborlist import build_neighbor_list, natural_cutoffs
 
     neighbors = build_neighbor_list(
-        atoms, natural_cutoffs(atoms, mult=factor), self_interaction=False
+        atoms,
+        natural_cutoffs(atoms, mult=factor),  # type: ignore[arg-type]
+        skin=0.0,
+        self_interaction=False,
     )
     matrix = neighbors.get_connectivity_matrix(sparse=False)
     i, j = np.nonzero(np.triu(matrix + matrix.T, 1))

@@ -83,7 +83,10 @@ def jackknife(
     if count < 2:
         return value, np.full_like(value, np.nan)
     left_out = np.stack(
-        [blocks_to_value(observable, cells, weights - np.eye(count)[i], context) for i in range(count)]
+        [
+            blocks_to_value(observable, cells, weights - np.eye(count)[i], context)
+            for i in range(count)
+        ]
     )
     spread = left_out - left_out.mean(axis=0)
     return value, (count - 1) / count * np.sum(spread**2, axis=0)
@@ -144,7 +147,9 @@ class Coverage:
     relative_width95: float
 
 
-def coverage(made: Estimate, reference: np.ndarray, error: np.ndarray, signal: float = 5.0) -> Coverage:
+def coverage(
+    made: Estimate, reference: np.ndarray, error: np.ndarray, signal: float = 5.0
+) -> Coverage:
     """Compare with a reference that has a standard error of its own.
 
     Args:

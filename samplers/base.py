@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
+Array = jax.Array | np.ndarray
 Position = Any
 Batch = Any
 State = Any
@@ -45,10 +47,10 @@ class Info(NamedTuple):
         divergent: 1 where the integrator diverged, else 0.
     """
 
-    log_density: jax.Array
-    step_size: jax.Array
-    acceptance: jax.Array
-    divergent: jax.Array
+    log_density: Array
+    step_size: Array
+    acceptance: Array
+    divergent: Array
 
 
 class Sampler(NamedTuple):

@@ -17,6 +17,8 @@ from samplers.base import Batch, Info, Position, Sampler, Target
 
 
 class EnsembleState(NamedTuple):
+    """Position, optax state, and the best position so far with its validation loss."""
+
     position: Position
     optimizer: Any
     best_position: Position
@@ -33,7 +35,7 @@ def ensemble(
     Args:
         target: its negative log density over N is the loss (so learning rates do not depend on N).
         optimizer: any optax transformation.
-        validation_loss: evaluated every ``thinning`` steps of the loop; None keeps the last position.
+        validation_loss: evaluated before every draw of the loop; None keeps the last position.
     """
 
     def init(key: jax.Array, position: Position) -> EnsembleState:

@@ -14,6 +14,8 @@ from samplers.base import Batch, Info, Position, Sampler, Target
 
 
 class NUTSState(NamedTuple):
+    """blackjax's chain and adaptation states, and what they adapted."""
+
     hmc: Any  # blackjax HMCState
     dual_averaging: Any
     mass_matrix: Any
@@ -72,7 +74,7 @@ def nuts(
             jnp.zeros((), jnp.int32),
         )
 
-    def adapt(state: NUTSState, acceptance: jax.Array) -> NUTSState:
+    def adapt(state: NUTSState, acceptance: Any) -> NUTSState:
         slow, end = slow_steps[state.step], end_steps[state.step]
         rate = rate_update(state.dual_averaging, acceptance)
         mass = _where(slow, mass_update(state.mass_matrix, state.position), state.mass_matrix)
@@ -91,11 +93,13 @@ def nuts(
 
     def step(key: jax.Array, state: NUTSState, batch: Batch) -> tuple[NUTSState, Info]:
         del batch
+        moved: Any
+        report: Any
         moved, report = kernel(
             key,
             state.hmc,
             target.log_density_full,
-            state.step_size,
+            state.step_size,  # type: ignore[arg-type]  # blackjax says float, takes arrays
             state.inverse_mass_matrix,
             max_doublings,
         )

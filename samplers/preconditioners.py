@@ -26,6 +26,8 @@ def identity() -> Preconditioner:
 
 
 class RMSPropState(NamedTuple):
+    """V and the number of updates it has seen."""
+
     second_moment: Any
     count: jax.Array
 

@@ -17,6 +17,8 @@ from samplers.schedules import Schedule
 
 
 class SGLDState(NamedTuple):
+    """Position, the preconditioner's state, and the step index."""
+
     position: Position
     preconditioner: Any
     step: jax.Array

@@ -55,8 +55,8 @@ def _check_energies(frames: Sequence[Frame]) -> None:
     for group in groups.values():
         energies = np.array([frame.energy for frame in group])
         middle = float(np.median(energies))
-        if abs(middle) < 1.0:
-            continue  # already shifted: the ratio says nothing
+        if abs(middle) < 1.0 * len(group[0].atoms):
+            continue  # already shifted, no totals: the ratio says nothing
         ratio = np.abs(energies / middle)
         for frame, r in zip(group, ratio, strict=True):
             if r > 10 or r < 0.1:
@@ -92,6 +92,7 @@ def check_splits(splits: dict[str, Sequence[Frame]]) -> None:
 def _mark(frame: Frame) -> bytes:
     digest = hashlib.sha256()
     digest.update(np.ascontiguousarray(frame.atoms.numbers, np.int64).tobytes())
-    digest.update(np.round(frame.atoms.positions, 5).astype(np.float64).tobytes())
-    digest.update(np.round(frame.atoms.cell.array, 5).tobytes())
+    # + 0.0 makes -0.0 and 0.0 the same bytes
+    digest.update((np.round(frame.atoms.positions, 5) + 0.0).tobytes())
+    digest.update((np.round(frame.atoms.cell.array, 5) + 0.0).tobytes())
     return digest.digest()

@@ -85,13 +85,14 @@ class Dataset(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over species, positions, cells and labels."""
+        """SHA-256 over species, positions, cells, periodicity and labels."""
         digest = hashlib.sha256()
         for frame in self.frames:
             for values in (
                 frame.atoms.numbers.astype(np.int64),
                 np.asarray(frame.atoms.positions, np.float64),
                 np.asarray(frame.atoms.cell.array, np.float64),
+                np.asarray(frame.atoms.pbc, bool),
                 np.asarray(frame.energy, np.float64),
                 np.asarray(frame.forces, np.float64),
             ):

@@ -68,23 +68,34 @@ def read(path: str | Path, keys: Keys | None = None) -> list[Frame]:
 
 
 def _read_ase(path: Path, keys: Keys) -> list[Frame]:
-    import ase.io
-
     try:
-        images = ase.io.read(path, index=":")
+        images = _images(path)
     except Exception as error:
         raise UserError(
             f"ASE cannot read {path} ({type(error).__name__}: {error})",
             "Give extxyz, npz or an ASE database",
         ) from error
     frames = []
-    for number, atoms in enumerate(images if isinstance(images, list) else [images]):
+    for number, atoms in enumerate(images):
         results = {} if atoms.calc is None else atoms.calc.results
-        data = getattr(atoms, "info", {}).get("data", {})
-        energy = _find(keys.energy, "energy", path, number, atoms.info, results, data)
-        forces = _find(keys.forces, "forces", path, number, atoms.arrays, results, data)
+        row = [atoms.info.get(name) for name in ("key_value_pairs", "data")]
+        more = [results, *(part for part in row if isinstance(part, dict))]
+        energy = _find(keys.energy, "energy", path, number, atoms.info, *more)
+        forces = _find(keys.forces, "forces", path, number, atoms.arrays, *more)
         frames.append(_frame(atoms, energy, forces, path, number))
     return frames
+
+
+def _images(path: Path) -> list[ase.Atoms]:
+    import ase.db
+    import ase.io
+    from ase.io.formats import filetype
+
+    if filetype(path) in ("db", "json"):  # ase.io.read would lose the keys and data of its rows
+        rows = ase.db.connect(path, serial=True).select()
+        return [row.toatoms(add_additional_information=True) for row in rows]
+    images = ase.io.read(path, index=":")
+    return images if isinstance(images, list) else [images]
 
 
 def _find(names: Sequence[str], what: str, path: Path, number: int, *places: dict) -> object:
@@ -96,7 +107,9 @@ def _find(names: Sequence[str], what: str, path: Path, number: int, *places: dic
     raise UserError(
         f"frame {number} of {path} has no {what}: looked for {', '.join(names)},"
         f" found {', '.join(found) or 'no labels'}",
-        f'Name the key: set {what}_key in [data], for example {what}_key = "my_{what}"',
+        f'Name the key: set {what}_key in [data], for example {what}_key = "my_{what}"'
+        if what in ("energy", "forces")
+        else f"Add an array {names[0]}",
     )
 
 
@@ -114,6 +127,13 @@ def _frame(atoms: ase.Atoms, energy: object, forces: object, path: Path, number:
             f"frame {number} of {path} has forces of shape {vectors.shape} for {len(atoms)} atoms",
             f"Give an array of shape ({len(atoms)}, 3)",
         )
+    if len(atoms) == 0:
+        raise UserError(f"frame {number} of {path} has no atoms", "Remove it")
+    if np.any(atoms.pbc & ~np.any(atoms.cell.array, axis=1)):
+        raise UserError(
+            f"frame {number} of {path} is periodic along a vector of length zero",
+            "Give its cell (Lattice in extxyz), or set pbc to F",
+        )
     for name, values in (("energy", value), ("forces", vectors), ("positions", atoms.positions)):
         if not np.all(np.isfinite(values)):
             raise UserError(
@@ -125,19 +145,50 @@ def _frame(atoms: ase.Atoms, energy: object, forces: object, path: Path, number:
 def _read_npz(path: Path, keys: Keys) -> list[Frame]:
     from ase import Atoms
 
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    positions = np.asarray(_find(("positions", "R"), "positions", path, 0, arrays), float)
-    species = np.asarray(_find(("species", "z", "numbers"), "species", path, 0, arrays))
-    energies = np.asarray(_find(keys.energy, "energy", path, 0, arrays), float).reshape(-1)
-    forces = np.asarray(_find(keys.forces, "forces", path, 0, arrays), float)
-    count = len(positions)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except Exception as error:
+        raise UserError(
+            f"NumPy cannot read {path} ({type(error).__name__}: {error})",
+            "Give an npz of plain arrays, none of dtype object",
+        ) from error
+
+    def find(names: Sequence[str], what: str, dtype: type) -> np.ndarray:
+        found = _find(names, what, path, 0, arrays)
+        try:
+            return np.asarray(found, dtype)
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{path} has {what} that are not numbers", "Give arrays of numbers"
+            ) from error
+
+    positions = find(("positions", "R"), "positions", float)
+    species = find(("species", "z", "numbers"), "species", int)
+    energies = find(keys.energy, "energy", float).reshape(-1)
+    forces = find(keys.forces, "forces", float)
+    if positions.ndim != 3 or positions.shape[2] != 3:
+        raise UserError(
+            f"{path} has positions of shape {positions.shape}", "Give (frames, atoms, 3)"
+        )
+    count, size = positions.shape[:2]
+    if species.shape not in ((size,), (count, size)):
+        raise UserError(
+            f"{path} has species of shape {species.shape} for {count} frames of {size} atoms",
+            f"Give ({size},), or ({count}, {size}) with 0 for padding",
+        )
+    if forces.ndim == 0:
+        raise UserError(f"{path} has forces of shape ()", f"Give {positions.shape}")
     if not len(energies) == len(forces) == count:
         raise UserError(
             f"{path} holds {count} positions, {len(energies)} energies and {len(forces)} forces",
             "Give arrays with the same number of frames",
         )
-    cells = arrays.get("cell", np.zeros((3, 3)))
+    cells = np.asarray(arrays.get("cell", np.zeros((3, 3))))
+    if cells.shape not in ((3, 3), (count, 3, 3)):
+        raise UserError(
+            f"{path} has a cell of shape {cells.shape}", f"Give (3, 3) or ({count}, 3, 3)"
+        )
     frames = []
     for i in range(count):
         numbers = species if species.ndim == 1 else species[i]

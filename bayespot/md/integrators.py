@@ -17,6 +17,7 @@ from bayespot.system import System
 from bayespot.units import BOLTZMANN, MASS
 
 Force = Callable[[jax.Array], jax.Array]
+Scalar = Any  # float or scalar array; jax-md's annotations say float and its code takes both
 
 
 class Integrator(NamedTuple):
@@ -27,9 +28,7 @@ class Integrator(NamedTuple):
     step: Callable[[Any], Any]
 
 
-def langevin(
-    force: Force, time_step: jax.Array, temperature: jax.Array, friction: jax.Array
-) -> Integrator:
+def langevin(force: Force, time_step: Scalar, temperature: Scalar, friction: Scalar) -> Integrator:
     """Langevin dynamics, BAOAB splitting (Leimkuhler & Matthews 2013).
 
     Args:
@@ -53,9 +52,9 @@ def langevin(
 
 def nose_hoover(
     force: Force,
-    time_step: jax.Array,
-    temperature: jax.Array,
-    relaxation_time: jax.Array,
+    time_step: Scalar,
+    temperature: Scalar,
+    relaxation_time: Scalar,
     open_system: bool,
     chain_length: int = 5,
 ) -> Integrator:
@@ -89,7 +88,7 @@ def nose_hoover(
     return Integrator(init, step_fn)
 
 
-def thermal_momenta(key: jax.Array, system: System, kT: jax.Array) -> jax.Array:
+def thermal_momenta(key: jax.Array, system: System, kT: Scalar) -> jax.Array:
     """Maxwell-Boltzmann momenta (atoms, 3), nothing removed."""
     noise = jax.random.normal(key, system.positions.shape, system.positions.dtype)
     return noise * jnp.sqrt(_mass(system)[:, None] * kT).astype(noise.dtype)

@@ -12,6 +12,8 @@ import numpy as np
 
 from bayespot.system import System
 
+Value = np.ndarray | np.floating  # numpy turns arrays without axes into scalars
+
 
 @dataclasses.dataclass(frozen=True)
 class Observable(abc.ABC):
@@ -52,7 +54,7 @@ class Observable(abc.ABC):
         """What to average, for one configuration and its potential energy in eV."""
 
     @abc.abstractmethod
-    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> np.ndarray:
+    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
         """Value from averaged snapshots; leading axes of the arrays are kept.  numpy, float64."""
 
 
@@ -84,7 +86,7 @@ def blocks_to_value(
     """Value from block averages pooled with ``weights`` (blocks,) over the first axis."""
     total = weights.sum()
     mean = {
-        key: np.tensordot(weights, np.asarray(value, float), axes=1) / total
+        key: np.asarray(np.tensordot(weights, np.asarray(value, float), axes=1) / total)
         for key, value in blocks.items()
     }
-    return observable.reduce(mean, context)
+    return np.asarray(observable.reduce(mean, context))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayespot.observables.base import Context, Observable, histogram
+from bayespot.observables.base import Context, Observable, Value, histogram
 from bayespot.system import System
 
 
@@ -55,7 +55,7 @@ class DistanceDistribution(Observable):
         distances = jnp.where(system.mask[i] & system.mask[j], distances, jnp.inf)
         return {"counts": histogram(distances, self.low, self.high, self.bins)}
 
-    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> np.ndarray:
+    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
         """Counts per frame to a density."""
         pairs = context.num_atoms * (context.num_atoms - 1) / 2
         return mean["counts"] / pairs / ((self.high - self.low) / self.bins)
@@ -101,7 +101,7 @@ class DihedralDistribution(Observable):
         degrees = jnp.minimum(jnp.rad2deg(angle), 180.0 * (1 - 1e-6))  # +180 is in the last bin
         return {"counts": histogram(degrees[None], -180.0, 180.0, self.bins)}
 
-    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> np.ndarray:
+    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
         """Fraction per bin to a density."""
         del context
         return mean["counts"] * (self.bins / 360.0)

@@ -7,7 +7,7 @@ import dataclasses
 import jax
 import numpy as np
 
-from bayespot.observables.base import Context, Observable
+from bayespot.observables.base import Context, Observable, Value
 from bayespot.system import System
 from bayespot.units import BOLTZMANN
 
@@ -31,7 +31,7 @@ class MeanEnergy(Observable):
         del system
         return {"energy": energy}
 
-    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> np.ndarray:
+    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
         """Put the shift back."""
         return mean["energy"] + context.energy_shift
 
@@ -59,7 +59,7 @@ class HeatCapacity(Observable):
         del system
         return {"energy": energy, "energy_squared": energy**2}
 
-    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> np.ndarray:
+    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
         """Variance over (k_B T)^2 plus the kinetic part."""
         variance = mean["energy_squared"] - mean["energy"] ** 2
         return variance / (BOLTZMANN * context.temperature) ** 2 + 1.5 * context.num_atoms

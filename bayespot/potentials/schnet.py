@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from bayespot.neighbors import Neighbors
@@ -53,10 +54,10 @@ class SchNet(Potential):
         def forward(system: System, neighbors: Neighbors) -> jax.Array:
             width = self.features
             pairs = neighbors.pairs(system)
-            table = jnp.zeros(120, jnp.int32).at[jnp.asarray(self.species)].set(
-                jnp.arange(len(self.species))
-            )
-            x = hk.Embed(len(self.species), width, name="embed")(table[system.species])
+            row = np.zeros(120, np.int32)
+            row[list(self.species)] = np.arange(len(self.species))
+            index = jnp.asarray(row)[system.species]
+            x = hk.Embed(len(self.species), width, name="embed")(index)
             x = x.astype(system.positions.dtype)
             radial = gaussians(pairs.distances, self.range, self.basis)
             envelope = polynomial_envelope(pairs.distances, self.range) * pairs.mask

@@ -17,7 +17,7 @@ def _svg(draw: Callable[[Any], None], size: tuple[float, float], alt: str) -> st
     from matplotlib.figure import Figure
 
     # no date, fixed ids: equal numbers give an equal page
-    settings = {"svg.hashsalt": alt, "svg.fonttype": "none", "font.family": "sans-serif",
+    settings: Any = {"svg.hashsalt": alt, "svg.fonttype": "none", "font.family": "sans-serif",
                 "font.size": 11, "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
     with mpl.rc_context(settings):
         figure = Figure(figsize=size, layout="constrained")

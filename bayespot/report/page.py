@@ -56,7 +56,9 @@ def verdicts(report: dict[str, Any]) -> list[tuple[str, str]]:
     chains = report["chains"]
     lost = len(chains["verdicts"]) - chains["healthy"]
     if lost:
-        made.append(("care", f"{lost} of {len(chains['verdicts'])} chains diverged and are excluded"))
+        made.append(
+            ("care", f"{lost} of {len(chains['verdicts'])} chains diverged and are excluded")
+        )
     mixing = chains.get("function_space")
     if mixing is not None:
         if mixing["rhat_median"] > 1.1:

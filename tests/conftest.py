@@ -1,0 +1,17 @@
+"""Shape annotations become run-time checks here, and only here."""
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+_HOOK = install_import_hook(["bayespot", "samplers"], "beartype.beartype")
+
+# One dtype, no silent rank promotion surprises: what the library promises users.
+jax.config.update("jax_default_prng_impl", "threefry2x32")
+
+
+@pytest.fixture
+def x64():
+    """Float64 for analytic comparisons."""
+    with jax.enable_x64(True):
+        yield

@@ -1,0 +1,189 @@
+"""Symmetries, derivatives and limits that every potential must have."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ase import Atoms
+from scipy.spatial.transform import Rotation
+
+from bayespot.neighbors import allocate
+from bayespot.potentials import LennardJones, energy_and_forces, stress
+from bayespot.potentials.basis import bessel, polynomial_envelope
+from bayespot.system import System
+from tests.physics.helpers import POTENTIALS, SCHNET, energy, ethanol, params_of, silicon
+
+pytestmark = pytest.mark.usefixtures("x64")
+EACH = pytest.mark.parametrize("name", POTENTIALS)
+
+
+def _setup(name, atoms=None):
+    atoms = atoms or ethanol()
+    potential = POTENTIALS[name]
+    return potential, params_of(potential, System.from_ase(atoms)), atoms
+
+
+@EACH
+def test_energy_ignores_translation_and_rotation(name):
+    potential, params, atoms = _setup(name)
+    before = energy(potential, params, atoms)
+    moved = atoms.copy()
+    turn = Rotation.from_rotvec([0.3, -1.1, 0.7]).as_matrix()
+    moved.positions = moved.positions @ turn.T + [5.0, -3.0, 40.0]
+    assert float(energy(potential, params, moved)) == pytest.approx(float(before), rel=1e-10)
+    bent = atoms.copy()
+    bent.positions[3] += 0.3
+    assert float(energy(potential, params, bent)) != pytest.approx(float(before), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", [n for n in POTENTIALS if n not in ("bonds", "sum")])
+def test_energy_ignores_the_order_of_atoms(name):
+    potential, params, atoms = _setup(name)
+    shuffled = atoms[np.random.default_rng(0).permutation(len(atoms))]
+    before = energy(potential, params, atoms)
+    assert float(energy(potential, params, shuffled)) == pytest.approx(float(before), rel=1e-10)
+
+
+@EACH
+def test_forces_are_minus_the_gradient_and_sum_to_zero(name):
+    potential, params, atoms = _setup(name)
+    system = System.from_ase(atoms)
+    neighbors = allocate(system, potential.cutoff)
+    forces = np.asarray(energy_and_forces(potential, params, system, neighbors)[1])
+    assert np.abs(forces).max() > 1e-3
+    np.testing.assert_allclose(forces.sum(axis=0), 0, atol=1e-10)
+    torque = np.cross(atoms.positions, forces).sum(axis=0)
+    np.testing.assert_allclose(torque, 0, atol=1e-9)
+    h = 1e-5
+    for atom, axis in ((0, 0), (3, 1), (8, 2)):
+        values = []
+        for sign in (1, -1):
+            moved = atoms.copy()
+            moved.positions[atom, axis] += sign * h
+            values.append(float(energy(potential, params, moved)))
+        numeric = -(values[0] - values[1]) / (2 * h)
+        assert forces[atom, axis] == pytest.approx(numeric, rel=1e-5, abs=1e-7)
+
+
+@EACH
+def test_padding_changes_nothing(name):
+    potential, params, atoms = _setup(name)
+    system = System.from_ase(atoms, 14)
+    value, forces = energy_and_forces(potential, params, system, allocate(system, potential.cutoff))
+    assert float(value) == pytest.approx(float(energy(potential, params, atoms)), rel=1e-10)
+    assert np.all(np.asarray(forces)[len(atoms) :] == 0)
+
+
+@pytest.mark.parametrize("name", ["schnet", "pair_mlp", "lennard_jones", "repulsion"])
+def test_smooth_at_the_cutoff(name):
+    """Energy, force and curvature of a dimer vanish continuously."""
+    potential, params, _ = _setup(name)
+    free = 0.0
+    pair = Atoms("CO", [[0, 0, 0], [potential.cutoff + 0.5, 0, 0]])
+    free = float(energy(potential, params, pair))
+
+    def u(d):
+        system = System.from_ase(pair)
+        moved = system.replace(positions=system.positions.at[1, 0].set(d))
+        return potential.energy(params, moved, allocate(system, potential.cutoff)) - free
+
+    inside = jnp.asarray(potential.cutoff - 1e-4)
+    assert abs(u(inside)) < 1e-8
+    assert abs(jax.grad(u)(inside)) < 1e-5
+    assert abs(jax.grad(jax.grad(u))(inside)) < 0.05 * max(
+        1e-3, float(jnp.abs(jax.grad(jax.grad(u))(jnp.asarray(0.75 * potential.cutoff))))
+    )
+    assert abs(u(jnp.asarray(0.6 * potential.cutoff))) > 1e-6
+
+
+@EACH
+def test_coinciding_atoms_stay_finite(name):
+    potential, params, atoms = _setup(name)
+    atoms.positions[4] = atoms.positions[0]
+    system = System.from_ase(atoms)
+    neighbors = allocate(system, potential.cutoff)
+    value, forces = energy_and_forces(potential, params, system, neighbors)
+    assert np.isfinite(value)
+    assert np.all(np.isfinite(forces))
+
+    def loss(p):
+        return jnp.sum(energy_and_forces(potential, p, system, neighbors)[1] ** 2)
+
+    gradient = jax.grad(loss)(params)  # what force matching differentiates
+    assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize("name", ["schnet", "pair_mlp", "lennard_jones"])
+def test_stress_is_the_strain_derivative(name):
+    atoms = silicon()
+    potential, params, _ = _setup(name, atoms)
+    system = System.from_ase(atoms)
+    found = np.asarray(stress(potential, params, system, allocate(system, potential.cutoff)))
+    np.testing.assert_allclose(found, found.T, atol=1e-12)
+    h = 1e-5
+    for i, j in ((0, 0), (1, 2)):
+        values = []
+        for sign in (1, -1):
+            strain = np.zeros((3, 3))
+            strain[i, j] += sign * h / 2
+            strain[j, i] += sign * h / 2
+            bent = atoms.copy()
+            bent.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+            values.append(float(energy(potential, params, bent)))
+        numeric = (values[0] - values[1]) / (2 * h) / atoms.get_volume()
+        assert found[i, j] == pytest.approx(numeric, rel=1e-4, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["schnet", "pair_mlp", "lennard_jones"])
+def test_energy_is_extensive(name):
+    atoms = silicon()
+    potential, params, _ = _setup(name, atoms)
+    double = atoms.repeat((2, 1, 1))
+    one, two = (float(energy(potential, params, a)) for a in (atoms, double))
+    assert two == pytest.approx(2 * one, rel=1e-9)
+
+
+def test_lennard_jones_against_ase():
+    from ase.calculators.lj import LennardJones as Reference
+
+    atoms = ethanol()
+    atoms.positions *= 3.0
+    atoms.calc = Reference(sigma=3.0, epsilon=0.02, rc=200.0)
+    ours = LennardJones(3.0, 0.02, 200.0)
+    system = System.from_ase(atoms)
+    value, forces = energy_and_forces(ours, {}, system, allocate(system, 200.0))
+    # ASE shifts by the value at its cut-off, which is nothing at 200 Angstrom
+    assert float(value) == pytest.approx(atoms.get_potential_energy(), rel=1e-6)
+    np.testing.assert_allclose(forces, atoms.get_forces(), rtol=1e-6, atol=1e-10)
+
+
+def test_bessel_functions_are_finite_with_derivatives_at_zero():
+    for d in (0.0, 1e-12, 1e-3):
+        f = lambda x: bessel(x, 5.0, 6)  # noqa: E731
+        x = jnp.asarray(d)
+        for derivative in (f, jax.jacfwd(f), jax.jacfwd(jax.jacfwd(f))):
+            assert np.all(np.isfinite(derivative(x)))
+    n = np.arange(1, 7)
+    np.testing.assert_allclose(bessel(jnp.asarray(0.0), 5.0, 6), np.sqrt(0.4) * n * np.pi / 5)
+    d = 1.7
+    expected = np.sqrt(2 / 5) * np.sin(n * np.pi * d / 5) / d
+    np.testing.assert_allclose(bessel(jnp.asarray(d), 5.0, 6), expected, rtol=1e-12)
+
+
+def test_envelope_has_two_continuous_derivatives():
+    f = lambda x: polynomial_envelope(x, 2.0)  # noqa: E731
+    at = jnp.asarray(2.0 - 1e-7)
+    assert f(jnp.asarray(0.0)) == 1.0
+    for derivative in (f, jax.grad(f), jax.grad(jax.grad(f))):
+        assert abs(derivative(at)) < 1e-4
+    assert f(jnp.asarray(5.0)) == 0.0
+
+
+def test_sums_are_flat_and_add_up():
+    total = POTENTIALS["sum"]
+    assert len(total.terms) == 3
+    assert total.cutoff == SCHNET.cutoff
+    assert total.elements == SCHNET.elements
+    params = params_of(total, System.from_ase(ethanol()))
+    parts = [energy(t, p, ethanol()) for t, p in zip(total.terms, params, strict=True)]
+    assert float(energy(total, params, ethanol())) == pytest.approx(float(sum(parts)), rel=1e-10)
