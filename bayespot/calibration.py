@@ -92,7 +92,8 @@ def quantile(level: float) -> float:
 def gaussian_crps(error: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     """CRPS of ``N(m, sigma^2)`` at ``m + error`` (Gneiting & Raftery 2007, eq. 21)."""
     z = error / sigma
-    return sigma * (z * (2 * stats.norm.cdf(z) - 1) + 2 * stats.norm.pdf(z) - 1 / np.sqrt(np.pi))
+    score = z * (2 * stats.norm.cdf(z) - 1) + 2 * stats.norm.pdf(z) - 1 / np.sqrt(np.pi)
+    return np.asarray(sigma * score)
 
 
 def reliability_curve(z: np.ndarray) -> tuple[tuple[float, float], ...]:

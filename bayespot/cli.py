@@ -28,10 +28,11 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 ConfigFile = Annotated[Path, typer.Argument(help="Configuration (TOML).", show_default=False)]
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"bayespot {version('bayespot')}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
@@ -166,8 +167,8 @@ def _guard(work, debug: bool) -> None:  # type: ignore[no-untyped-def]
         if debug:
             raise
         typer.echo(
-            f"Error: {type(error).__name__}: {_line(error)}. This is a bug: run again with --debug and"
-            " report it.",
+            f"Error: {type(error).__name__}: {_line(error)}. This is a bug: run again with"
+            " --debug and report it.",
             err=True,
         )
         raise typer.Exit(2) from None

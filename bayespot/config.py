@@ -311,9 +311,10 @@ def _explain(error: Any, raw: dict[str, Any], source: str) -> UserError:
     if error["type"] == "missing":
         return UserError(f"{source} lacks {key}", f"Add {key}; bayespot template shows an example")
     if error["type"] == "union_tag_not_found":
-        model = _model_at(Config, error["loc"])
-        kinds = [k for m in model for k in m.model_fields["kind"].annotation.__args__]
-        return UserError(f"{source} lacks {key}.kind", f"Set it to one of {', '.join(kinds)}")
+        kind = f"{key}.kind"
+        return UserError(
+            f"{source} lacks {kind}", f"Add {kind}; bayespot template shows an example"
+        )
     message = error["msg"].removeprefix("Value error, ")
     return UserError(f"{key} in {source}: {message}", "Change that value")
 

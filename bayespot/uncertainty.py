@@ -89,7 +89,7 @@ def jackknife(
         ]
     )
     spread = left_out - left_out.mean(axis=0)
-    return value, (count - 1) / count * np.sum(spread**2, axis=0)
+    return value, np.asarray((count - 1) / count * np.sum(spread**2, axis=0))
 
 
 def estimate(values: np.ndarray, variances: np.ndarray) -> Estimate:

@@ -116,7 +116,11 @@ def run(
     alive = jax.vmap(tree.all_finite)(positions)
     failed_at = jnp.where(alive, -1, 0)
     store = Checkpoint(checkpoint, fingerprint)
-    carry, period = store.load((states, alive, failed_at))
+    # Strong types: a weakly typed start would compile the block twice.
+    start = jax.tree.map(
+        lambda x: jax.lax.convert_element_type(x, x.dtype), (states, alive, failed_at)
+    )
+    carry, period = store.load(start)
     started, first = time.perf_counter(), period
     while period < periods:
         length = min(per_block, periods - period)

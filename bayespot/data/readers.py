@@ -91,7 +91,8 @@ def _images(path: Path) -> list[ase.Atoms]:
     import ase.io
     from ase.io.formats import filetype
 
-    if filetype(path) in ("db", "json"):  # ase.io.read would lose the keys and data of its rows
+    if filetype(str(path)) in ("db", "json"):
+        # ase.io.read would lose the keys and data of the rows
         rows = ase.db.connect(path, serial=True).select()
         return [row.toatoms(add_additional_information=True) for row in rows]
     images = ase.io.read(path, index=":")
@@ -160,7 +161,7 @@ def _read_npz(path: Path, keys: Keys) -> list[Frame]:
             return np.asarray(found, dtype)
         except (TypeError, ValueError) as error:
             raise UserError(
-                f"{path} has {what} that are not numbers", "Give arrays of numbers"
+                f"{path} has {what} values that are not numbers", "Give arrays of numbers"
             ) from error
 
     positions = find(("positions", "R"), "positions", float)

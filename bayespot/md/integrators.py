@@ -7,7 +7,9 @@ corrected here, and for open systems the conserved rotation is removed as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -73,19 +75,33 @@ def nose_hoover(
 
     kT = BOLTZMANN * temperature
     # jax-md's tau is absolute, in the unit of the time step
-    init_fn, step_fn = simulate.nvt_nose_hoover(
-        force, _move, time_step, kT, chain_length=chain_length, tau=relaxation_time
-    )
+    with _quiet():
+        init_fn, step_fn = simulate.nvt_nose_hoover(
+            force, _move, time_step, kT, chain_length=chain_length, tau=relaxation_time
+        )
 
     def init(key: jax.Array, system: System) -> Any:
         mass = _mass(system)
         momenta = thermal_momenta(key, system, kT)
         momenta, removed = _remove_rigid_motion(system.positions, momenta, mass, open_system)
-        state = init_fn(key, system.positions, mass=mass, momenta=momenta)
+        with _quiet():
+            state = init_fn(key, system.positions, mass=mass, momenta=momenta)
         freedom = 3 * system.positions.shape[0] - removed
         return state.set(chain=state.chain.set(degrees_of_freedom=freedom))
 
-    return Integrator(init, step_fn)
+    def step(state: Any) -> Any:
+        with _quiet():
+            return step_fn(state)
+
+    return Integrator(init, step)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """jax-md asks for float64 sums wherever float64 is switched off, and JAX says so each time."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Explicitly requested dtype float64", UserWarning)
+        yield
 
 
 def thermal_momenta(key: jax.Array, system: System, kT: Scalar) -> jax.Array:

@@ -1,6 +1,7 @@
 """Ensembles against exact laws, isolation of failures, resume, neighbour overflow."""
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -71,7 +72,7 @@ def _z_density(kT):
     edges = np.linspace(-0.8, 0.8, 33)
     z = np.linspace(-1.5, 1.5, 30_001)
     weight = np.exp(-(4 * z**4 - z**2) / kT)
-    inside = [(weight * ((z >= a) & (z < b))).sum() for a, b in zip(edges, edges[1:], strict=False)]
+    inside = [(weight * ((z >= a) & (z < b))).sum() for a, b in itertools.pairwise(edges)]
     return np.array(inside) / weight.sum()
 
 
@@ -273,4 +274,4 @@ def test_unknown_elements_are_refused():
 
 def test_mass_unit():
     """1 u at 1 A/fs has the kinetic energy of 51.8 eV."""
-    assert 0.5 * MASS == pytest.approx(51.8213, rel=1e-5)
+    assert pytest.approx(51.8213, rel=1e-5) == 0.5 * MASS

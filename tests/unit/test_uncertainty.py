@@ -1,0 +1,104 @@
+"""Parameter spread and MD noise are told apart, and intervals cover at their nominal rate."""
+
+import numpy as np
+import pytest
+
+from bayespot.md import Trajectories
+from bayespot.observables import Context, HeatCapacity, MeanEnergy
+from bayespot.uncertainty import coverage, draw_values, estimate, jackknife
+
+CONTEXT = Context(300.0, 3)
+RNG = np.random.default_rng(1)
+
+
+def _estimates(parameter, md, draws=24, repeats=400):
+    """``repeats`` independent experiments at once, with known truth 0."""
+    centre = parameter * RNG.normal(size=repeats)  # the truth is one more draw of the posterior
+    values = centre + parameter * RNG.normal(size=(draws, repeats))
+    values = values + md * RNG.normal(size=values.shape)
+    chi = RNG.chisquare(2, size=values.shape) / 2  # MD variance from three replicas
+    return estimate(values, md**2 * chi)
+
+
+@pytest.mark.parametrize(("parameter", "md"), [(1.0, 0.1), (1.0, 1.0), (0.3, 1.0)])
+def test_intervals_cover_at_their_nominal_rate(parameter, md):
+    made = _estimates(parameter, md)
+    covered = np.mean((made.low95 <= 0) & (made.high95 >= 0))
+    assert 0.92 < covered <= 1.0
+    covered = np.mean((made.low68 <= 0) & (made.high68 >= 0))
+    assert 0.62 < covered < 0.95
+
+
+def test_parts_are_recovered():
+    made = _estimates(1.0, 0.5)
+    assert np.mean(made.parameter**2) == pytest.approx(1.0, rel=0.1)
+    assert np.mean(made.md**2) == pytest.approx(0.25, rel=0.1)
+    np.testing.assert_allclose(made.md_of_mean, made.md / np.sqrt(24))
+    np.testing.assert_allclose(made.total**2, made.parameter**2 + made.md_of_mean**2)
+
+
+def test_ignoring_the_parameter_part_would_fail():
+    """Control: the error of the mean alone covers far too rarely."""
+    made = _estimates(1.0, 0.5)
+    assert np.mean(np.abs(made.mean) < 2 * made.md_of_mean) < 0.5
+
+
+def test_without_parameter_spread_the_interval_stays_below_one_draws_noise():
+    made = _estimates(0.0, 1.0)
+    assert np.mean(made.total) < 0.75 * np.mean(made.md)
+
+
+def test_jackknife_of_a_mean_is_its_standard_error():
+    cells = {"energy": RNG.normal(size=50)}
+    value, variance = jackknife(MeanEnergy("u"), cells, CONTEXT)
+    assert value == pytest.approx(cells["energy"].mean())
+    assert variance == pytest.approx(cells["energy"].var(ddof=1) / 50)
+
+
+def test_jackknife_of_a_heat_capacity_matches_repetition():
+    def cells():
+        energy = RNG.normal(0, 0.1, (40, 30))
+        return {"energy": energy.mean(axis=1), "energy_squared": (energy**2).mean(axis=1)}
+
+    made = [jackknife(HeatCapacity("c"), cells(), CONTEXT) for _ in range(300)]
+    spread = np.var([float(v) for v, _ in made], ddof=1)
+    assert np.mean([float(s) for _, s in made]) == pytest.approx(spread, rel=0.25)
+
+
+def _trajectories(reason):
+    reason = np.asarray(reason)
+    blocks = RNG.normal(size=(5, *reason.shape))
+    blocks[:, reason > 0] = 1e6  # must never be averaged in
+    return Trajectories({"u": {"energy": blocks}}, blocks, reason, np.where(reason, 10, -1), 0)
+
+
+def test_failed_replicas_are_never_averaged_in():
+    made = _trajectories([[0, 0, 0], [0, 1, 0], [2, 1, 0], [0, 0, 3]])
+    values, variances, used = draw_values(MeanEnergy("u"), made, CONTEXT)
+    assert used.tolist() == [0, 1, 3]  # draw 2 kept one replica only
+    assert np.all(np.abs(values) < 10)
+    assert np.all(variances < 10)
+
+
+def test_single_replicas_use_time_blocks():
+    made = _trajectories([[0], [0], [1]])
+    values, variances, used = draw_values(MeanEnergy("u"), made, CONTEXT)
+    assert used.tolist() == [0, 1]
+    blocks = made.means["u"]["energy"][:, 0, 0]
+    assert values[0] == pytest.approx(blocks.mean())
+    assert variances[0] == pytest.approx(blocks.var(ddof=1) / 5)
+
+
+def test_coverage_counts_only_bins_above_noise():
+    values = RNG.normal(0, 0.1, (30, 4)) + np.array([1.0, 2.0, 3.0, 0.001])
+    made = estimate(values, np.full((30, 4), 1e-4))
+    reference = np.array([1.0, 2.0, 9.0, 0.0])
+    c = coverage(made, reference, np.array([0.01, 0.01, 0.01, 0.1]))
+    assert c.points == 3
+    assert c.inside95 == pytest.approx(2 / 3)
+    assert c.relative_width95 > 0
+
+
+def test_one_draw_is_no_interval():
+    with pytest.raises(ValueError, match="at least 2"):
+        estimate(np.zeros((1, 3)), np.zeros((1, 3)))
