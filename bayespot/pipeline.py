@@ -88,21 +88,27 @@ class _Job:
         text = dumps(self.config)
         packages = versions()
         # Versions too: a run continued with another version would be neither one's result.
-        identity = json.dumps([_without_paths(self.config), self.data_hash, packages])
-        self.fingerprint = hashlib.sha256(identity.encode()).hexdigest()
+        identity = {
+            "settings": _without_paths(self.config),
+            "data": self.data_hash,
+            "versions": packages,
+        }
+        self.fingerprint = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
         marker = self.folder / "fingerprint.json"
         if marker.exists():
             stored = json.loads(marker.read_text())
-            if stored["fingerprint"] != self.fingerprint:
-                what = [k for k in ("data", "versions") if stored[k] != _parts(self, packages)[k]]
+            # through JSON as well: tuples become lists
+            what = [k for k, v in json.loads(json.dumps(identity)).items() if stored[k] != v]
+            if what:
+                if "settings" in what and "data" in what:
+                    what.remove("data")  # the seed splits the data
                 raise UserError(
-                    f"{self.folder} holds a run with other {' and '.join(what) or 'settings'}",
+                    f"{self.folder} holds a run with other {' and '.join(what)}",
                     "Choose another directory with --output, or start over with --fresh",
                 )
         else:
             files.write_text(self.folder / "config.toml", text)
-            content = {"fingerprint": self.fingerprint, **_parts(self, packages)}
-            files.write_text(marker, json.dumps(content, indent=2) + "\n")
+            files.write_text(marker, json.dumps(identity, indent=2) + "\n")
         log = logging.getLogger("bayespot")
         log.info("versions %s", json.dumps(packages))
         log.info(
@@ -278,10 +284,6 @@ class _Stage:
             message = f"{self.name}: {self.seconds[self.name]:.1f} s"
             logging.getLogger("bayespot").info("stage %s", message)
             self.progress.note(message)
-
-
-def _parts(job: _Job, packages: dict[str, str]) -> dict[str, Any]:
-    return {"data": job.data_hash, "versions": packages}
 
 
 def _names(config: Config) -> Any:

@@ -213,6 +213,13 @@ def test_round_trip(raw):
     assert config.dumps(again) == text
 
 
+def test_defaults_are_written_out():
+    written = tomllib.loads(config.dumps(config.parse(MINIMAL)))
+    assert written["sampler"]["draws"] == config.parse(MINIMAL).sampler.draws
+    assert written["potential"]["kind"] == "schnet"
+    assert "reference" not in written
+
+
 def test_round_trip_keeps_what_was_written():
     made = config.parse(tomllib.loads(config.dumps(config.parse(FULL))))
     assert made.title == FULL["title"]

@@ -301,8 +301,9 @@ def test_plausible_units_pass():
 def test_forces_in_kilojoule_per_mole_and_nanometre():
     frames = [frame(number=i) for i in range(6)]
     wrong_units([dataclasses.replace(f, forces=f.forces * 964.9) for f in frames], "kJ/mol/nm")
-    mixed = replaced(frames, 4, forces=frames[4].forces * 964.9)
-    wrong_units(mixed, "frame 4 of", "times the typical", "mixed units")
+    for factor in (964.9, 96.49):
+        mixed = replaced(frames, 4, forces=frames[3].forces * factor)
+        wrong_units(mixed, "frame 4 of", "times the typical", "mixed units")
 
 
 def test_positions_in_nanometre():
@@ -469,15 +470,16 @@ def test_periodic_frames_get_lists():
 def test_lists_of_different_length_are_filled_up():
     loose = [[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [0.0, 3.0, 0.0]]
     box = {"cell": np.eye(3) * 12.0, "pbc": True}
+    flat = {"cell": np.diag([12.0, 12.0, 1.9]), "pbc": True}  # sees more images
     frames = [
-        frame("H3", 0, positions=loose, **box),
+        frame("H3", 0, positions=loose, **flat),
         frame(
             "H8", 1, positions=[[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], **box
         ),
     ]
     lists = make_dataset(frames, fit_shift(frames), 2.0).batch.neighbors
     counts = np.sum(np.asarray(lists.index) < 8, axis=-1)
-    np.testing.assert_array_equal(counts, [[0] * 8, [7] * 8])
+    np.testing.assert_array_equal(counts, [[2, 2, 2] + [0] * 5, [7] * 8])
 
 
 def test_mixed_periodicity_is_refused():
