@@ -123,6 +123,7 @@ def template() -> None:
 
 
 def _summary(report: dict) -> None:  # type: ignore[type-arg]
+    from bayespot.report.page import rounded as near
     from bayespot.report.page import significant as sig
 
     def line(*cells: str) -> None:
@@ -146,7 +147,7 @@ def _summary(report: dict) -> None:  # type: ignore[type-arg]
             half = (o["high95"] - o["low95"]) / 2
             line(
                 f"{o['title']} ({o['unit']})",
-                sig(o["mean"], 6), sig(half, 2), sig(o["parameter"], 2), sig(o["md_of_mean"], 2),
+                near(o["mean"], o["total"]), sig(half, 2), sig(o["parameter"], 2), sig(o["md_of_mean"], 2),
                 inside,
             )  # fmt: skip
 

@@ -49,7 +49,7 @@ def curve(observable: dict[str, Any]) -> str:
         if "reference" in get:
             axes.plot(x, get["reference"], color=REFERENCE, lw=1.1, ls="--", label="reference")
         axes.set_xlabel(observable["axis_label"])
-        axes.set_ylabel(f"density / {observable['unit']}".replace("/ 1/", "× "))
+        axes.set_ylabel(f"density ({observable['unit']})")
         axes.set_xlim(x[0], x[-1])
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize=9)

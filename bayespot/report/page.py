@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def render(report: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["sig"] = significant
+    environment.filters["near"] = rounded
     pictures = {
         name: figures.curve(o) if "axis" in o else figures.number(o)
         for name, o in report["observables"].items()
@@ -48,6 +50,14 @@ def significant(value: float | None, digits: int = 3) -> str:
     if "e" in text and 1e-4 <= abs(value) < 1e6:
         text = f"{value:.0f}"
     return text.replace("-", "−") if "e" not in text else text
+
+
+def rounded(value: float, error: float) -> str:
+    """A number to the second significant digit of its error."""
+    if not error > 0:
+        return f"{value:.6g}".replace("-", "−")
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{decimals}f}".replace("-", "−")
 
 
 def verdicts(report: dict[str, Any]) -> list[tuple[str, str]]:
