@@ -147,7 +147,8 @@ def _summary(report: dict) -> None:  # type: ignore[type-arg]
             half = (o["high95"] - o["low95"]) / 2
             line(
                 f"{o['title']} ({o['unit']})",
-                near(o["mean"], o["total"]), sig(half, 2), sig(o["parameter"], 2), sig(o["md_of_mean"], 2),
+                near(o["mean"], o["total"]),
+                *(sig(x, 2) for x in (half, o["parameter"], o["md_of_mean"])),
                 inside,
             )  # fmt: skip
 

@@ -201,7 +201,7 @@ def _draws(
             verdicts.append("diverged in the warm start")
         elif not result.alive[chain]:
             verdicts.append(f"diverged: not finite at step {result.failed_at[chain]}")
-        elif settings.method == "psgld" and runaway(kept[chain], lp[chain, 0], posterior):
+        elif settings.method == "psgld" and runaway(kept[chain], float(lp[chain, 0]), posterior):
             healthy[chain] = False
             verdicts.append("diverged: its draws fit far worse than its start")
         else:

@@ -116,7 +116,7 @@ def estimate(values: np.ndarray, variances: np.ndarray) -> Estimate:
     md_of_mean = md / count
     total = np.sqrt(parameter + md_of_mean)
     t68, t95 = (stats.t.ppf(0.5 + level / 2, count - 1) for level in (0.68, 0.95))
-    return Estimate(
+    numbers = (
         mean,
         total,
         np.sqrt(parameter),
@@ -126,9 +126,8 @@ def estimate(values: np.ndarray, variances: np.ndarray) -> Estimate:
         mean + t68 * total,
         mean - t95 * total,
         mean + t95 * total,
-        count,
-        values,
     )
+    return Estimate(*(np.asarray(x) for x in numbers), draws=count, values=values)
 
 
 @dataclasses.dataclass(frozen=True)

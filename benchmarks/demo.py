@@ -30,7 +30,8 @@ def collect(run: Path) -> dict:
                       "reference_error")  # fmt: skip
             observables[name] |= {key: o[key] for key in picked}
     return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
         "versions": report["settings"]["versions"],
         "seconds": json.loads((run / "timings.json").read_text()),
         "calibration": {n: {k: c[k] for k in keep} for n, c in report["calibration"].items()},
@@ -51,8 +52,8 @@ def table(made: dict) -> str:
             f"| {name} | {1000 * c['rmse']:.1f} {unit} | {inside[0]} | {inside[1]}"
             f" | {c['miscalibration_area']:.2f} |"
         )
-    lines += ["", "| observable at 300 K | 95 % interval | reference | inside 95 % | relative width |",
-              "|---|---|---|---|---|"]  # fmt: skip
+    head = ("observable at 300 K", "95 % interval", "reference", "inside 95 %", "relative width")
+    lines += ["", f"| {' | '.join(head)} |", "|---|---|---|---|---|"]
     for o in made["observables"].values():
         c = o["coverage"]
         if "mean" in o:
