@@ -15,7 +15,7 @@ from importlib.resources import files
 for package in (bayespot, samplers):
     assert package.__file__.startswith(sys.argv[1]), package.__file__
 assert files("bayespot").joinpath("template.toml").is_file()
-assert files("bayespot.report").joinpath("templates/report.html").is_file()
+assert files("bayespot.report").joinpath("report.html").is_file()
 print("wheel: both packages import from", sys.argv[1])
 """
 

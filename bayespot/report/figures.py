@@ -18,7 +18,7 @@ def _svg(draw: Callable[[Any], None], size: tuple[float, float], alt: str) -> st
 
     # no date, fixed ids: equal numbers give an equal page
     settings: Any = {"svg.hashsalt": alt, "svg.fonttype": "none", "font.family": "sans-serif",
-                "font.size": 11, "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
+                "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
     with mpl.rc_context(settings):
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
@@ -54,7 +54,7 @@ def curve(observable: dict[str, Any]) -> str:
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize=9)
 
-    return _svg(draw, (7, 3.2), f"{observable['title']}: mean, 68 and 95 percent bands, reference")
+    return _svg(draw, (5.6, 3.0), f"{observable['title']}: mean, 68 and 95 percent bands, reference")
 
 
 def number(observable: dict[str, Any]) -> str:
@@ -75,10 +75,10 @@ def number(observable: dict[str, Any]) -> str:
         axes.spines["left"].set_visible(False)
         axes.ticklabel_format(axis="x", useOffset=False)
         axes.margins(x=0.15)
-        axes.set_ylim(-0.5, 0.9)
-        axes.legend(frameon=False, fontsize=9, ncols=4, loc="upper center")
+        axes.set_ylim(-0.4, 1.2)
+        axes.legend(frameon=False, fontsize=9, ncols=2, loc="upper center")
 
-    return _svg(draw, (7, 1.7), f"{observable['title']}: mean, intervals and reference")
+    return _svg(draw, (5.6, 1.8), f"{observable['title']}: mean, intervals and reference")
 
 
 def reliability(calibration: dict[str, Any]) -> str:

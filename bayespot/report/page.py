@@ -22,7 +22,7 @@ def render(report: dict[str, Any]) -> str:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("bayespot.report"),
+        loader=jinja2.PackageLoader("bayespot", "report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
