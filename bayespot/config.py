@@ -180,6 +180,12 @@ class DistanceObservable(Section):
     high: Positive = 4.8
     bins: Count = 100
 
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> DistanceObservable:
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low} must be below high {self.high}")
+        return self
+
 
 class DihedralObservable(Section):
     """Dihedral density of four atoms."""

@@ -115,6 +115,16 @@ class Draws:
         Raises:
             UserError: the file holds other parameters.
         """
+        try:
+            return cls._read(path, like)
+        except (OSError, KeyError) as error:
+            raise UserError(
+                f"{path} cannot be read as posterior draws ({error})",
+                "Remove it and run again: the stage that made it is repeated",
+            ) from error
+
+    @classmethod
+    def _read(cls, path: Path, like: Any) -> Draws:
         import xarray as xr
 
         with (

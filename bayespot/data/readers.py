@@ -128,6 +128,11 @@ def _frame(atoms: ase.Atoms, energy: object, forces: object, path: Path, number:
             f"frame {number} of {path} has forces of shape {vectors.shape} for {len(atoms)} atoms",
             f"Give an array of shape ({len(atoms)}, 3)",
         )
+    if np.any(atoms.numbers <= 0):
+        raise UserError(
+            f"frame {number} of {path} has an atom X of no element",
+            "Remove such dummy atoms: species 0 marks padding",
+        )
     if len(atoms) == 0:
         raise UserError(f"frame {number} of {path} has no atoms", "Remove it")
     if np.any(atoms.pbc & ~np.any(atoms.cell.array, axis=1)):

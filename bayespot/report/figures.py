@@ -54,7 +54,9 @@ def curve(observable: dict[str, Any]) -> str:
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize=9)
 
-    return _svg(draw, (5.6, 3.0), f"{observable['title']}: mean, 68 and 95 percent bands, reference")
+    return _svg(
+        draw, (5.6, 3.0), f"{observable['title']}: mean, 68 and 95 percent bands, reference"
+    )
 
 
 def number(observable: dict[str, Any]) -> str:

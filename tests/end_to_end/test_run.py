@@ -110,12 +110,12 @@ def test_page_is_self_contained(unbroken):
 def test_a_finished_run_answers_at_once(unbroken):
     config, out, _ = unbroken
     before = {name: (out / name).read_bytes() for name in RESULTS}
-    started = time.monotonic()
     done = _run(config, out)
     assert done.returncode == 0
     assert "sampled already" in done.stdout
     assert "simulated already" in done.stdout
-    assert time.monotonic() - started < 60
+    assert "steps/s" not in done.stdout
+    assert "ns/day" not in done.stdout
     assert before == {name: (out / name).read_bytes() for name in RESULTS}
 
 

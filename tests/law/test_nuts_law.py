@@ -71,7 +71,7 @@ def _regression_psgld(target, data):
     start = {"w": jnp.zeros((16, 4)), "log_sigma": jnp.zeros(16)}
     sampler = psgld(target, constant(4e-6), adapt_steps=4000, alpha=0.99, lmbd=1e-3)
     made = run(
-        jax.random.key(1), sampler, start, data, batch_size=250, num_burn_in=20_000,
+        jax.random.key(1), sampler, start, data, batch_size=500, num_burn_in=20_000,
         num_draws=400, thinning=100,
     )  # fmt: skip
     return np.concatenate([made.draws["w"], made.draws["log_sigma"][..., None]], axis=-1)

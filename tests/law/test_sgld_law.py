@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import samplers
-from samplers import Target, constant, psgld, sgld
+from samplers import Target, constant, psgld, sgld, tree
 from tests.law import linear_gaussian as lg
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -84,9 +84,9 @@ def test_small_steps_give_the_posterior_itself(kind):
 def test_controls_fail(kind, control, monkeypatch):
     target = lg.target()
     if control == "half the noise":
-        whole = samplers.tree.random_normal_like
+        whole = tree.random_normal_like
         monkeypatch.setattr(
-            samplers.psgld.__globals__["tree"],
+            tree,
             "random_normal_like",
             lambda k, t: jax.tree.map(lambda x: x / np.sqrt(2), whole(k, t)),
         )

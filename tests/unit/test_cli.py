@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -100,8 +101,17 @@ def test_template_is_a_valid_configuration():
     result = call("template")
     assert result.exit_code == 0
     made = config.parse(tomllib.loads(result.stdout))
-    assert len(made.observables) == 4
+    assert {o.kind for o in made.observables} >= {"distances", "mean_energy"}
     assert "#" in result.stdout
+
+
+def test_what_the_template_comments_out_is_valid_too():
+    lines = call("template").stdout.splitlines()
+    entry = re.compile(r"# (\[|\w+ = )")
+    text = "\n".join(line[2:] if entry.match(line) else line for line in lines)
+    made = config.parse(tomllib.loads(text))
+    assert made.reference is not None
+    assert made.data.energy_key == "REF_energy"
 
 
 def test_validate_prints_counts(settings):

@@ -151,3 +151,10 @@ def test_arviz_sees_chains_and_draws():
     assert posterior.sizes["draw"] == 6
     assert "potential.0.block0.in.w" in posterior
     assert data["sample_stats"]["healthy"].values[:, 0].tolist() == HEALTHY.tolist()
+
+
+def test_a_file_that_is_no_netcdf_is_a_clear_error(tmp_path):
+    path = tmp_path / "posterior.nc"
+    path.write_bytes(b"not netcdf")
+    with pytest.raises(UserError, match="cannot be read as posterior draws"):
+        Draws.load(path, {"w": np.zeros(2)})

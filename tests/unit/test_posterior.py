@@ -1,5 +1,7 @@
 """The density: scale, temperature, signs, units of the noise, padding."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,26 +60,28 @@ def test_density_is_the_formula(params):
         float(jnp.exp(params["noise"][k])) for k in ("log_sigma_energy", "log_sigma_forces")
     )
     total = 0.0
+    predict = jax.jit(functools.partial(energy_and_forces, POTENTIAL))
     for frame in FRAMES:
         one = make_dataset([frame], fit_shift(FRAMES), 4.0).batch
         at = jax.tree.map(lambda x: x[0], one)
-        energy, forces = energy_and_forces(POTENTIAL, params["potential"], at.system, at.neighbors)
+        energy, forces = predict(params["potential"], at.system, at.neighbors)
         total += stats.norm.logpdf(float(at.energy), float(energy), sigma_u)
         total += stats.norm.logpdf(frame.forces, np.asarray(forces), sigma_f).sum()
     weights = np.concatenate([x.ravel() for x in jax.tree.leaves(params["potential"])])
     total += stats.norm.logpdf(weights, 0, 10).sum()
     total += stats.expon.logpdf(sigma_u, scale=1.0) + np.log(sigma_u)
     total += stats.expon.logpdf(sigma_f, scale=0.5) + np.log(sigma_f)
-    assert float(posterior.log_density_full(params)) == pytest.approx(total, rel=1e-7)
+    assert float(jax.jit(posterior.log_density_full)(params)) == pytest.approx(total, rel=1e-7)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.1])
 def test_mini_batches_are_unbiased(params, temperature):
     """Over a partition into batches the mean is exact; so are the gradients."""
     posterior = _posterior(temperature)
-    full, full_gradient = jax.value_and_grad(posterior.log_density_full)(params)
+    full, full_gradient = jax.jit(jax.value_and_grad(posterior.log_density_full))(params)
     parts = [jax.tree.map(lambda x, i=i: x[i : i + 6], posterior.data) for i in range(0, 24, 6)]
-    each = [jax.value_and_grad(posterior.log_density)(params, part) for part in parts]
+    each_of = jax.jit(jax.value_and_grad(posterior.log_density))
+    each = [each_of(params, part) for part in parts]
     assert np.mean([float(v) for v, _ in each]) == pytest.approx(float(full), rel=1e-9)
     mean = jax.tree.map(lambda *g: sum(g) / 4, *(g for _, g in each))
     jax.tree.map(
@@ -86,7 +90,7 @@ def test_mini_batches_are_unbiased(params, temperature):
 
 
 def test_temperature_divides_once(params):
-    warm, cold = (_posterior(t).log_density_full(params) for t in (1.0, 0.05))
+    warm, cold = (jax.jit(_posterior(t).log_density_full)(params) for t in (1.0, 0.05))
     assert float(cold) == pytest.approx(float(warm) / 0.05, rel=1e-9)
     with pytest.raises(ValueError, match="positive"):
         _posterior(0.0)
@@ -95,8 +99,8 @@ def test_temperature_divides_once(params):
 def test_repeating_the_data_doubles_the_likelihood_only(params):
     once, twice = _posterior(), _posterior(frames=FRAMES + FRAMES)
     prior = once.log_prior(params)
-    a = float(once.log_density_full(params) - prior)
-    b = float(twice.log_density_full(params) - prior)
+    a = float(jax.jit(once.log_density_full)(params) - prior)
+    b = float(jax.jit(twice.log_density_full)(params) - prior)
     assert b == pytest.approx(2 * a, rel=1e-9)
 
 
