@@ -125,11 +125,25 @@ def _molecule(frames: list[Frame]) -> tuple[Bonds, np.ndarray]:
     return bonds, positions
 
 
+def starting_frames(frames: list[Frame]) -> list[Frame]:
+    """Where simulations start: the frames with the atoms, in order, and the cell of the first."""
+    first = frames[0].atoms
+    return [
+        f
+        for f in frames
+        if np.array_equal(f.atoms.numbers, first.numbers)
+        and np.array_equal(f.atoms.pbc, first.pbc)
+        and (not any(first.pbc) or np.allclose(f.atoms.cell, first.cell, atol=1e-6))
+    ]
+
+
 def stability(config: cfg.MDConfig, frames: list[Frame]) -> Stability:
-    """Criteria around the training frames' mean bond lengths; periodic systems have no bonds."""
-    if any(frames[0].atoms.pbc):
+    """Criteria around the starting frames' mean bond lengths; periodic systems have no bonds."""
+    starts = starting_frames(frames)
+    bonds = () if any(starts[0].atoms.pbc) else find_bonds(starts[0].atoms)
+    if not bonds:
         return Stability(min_distance=config.min_distance)
-    bonds, positions = _molecule(frames)
+    positions = np.stack([f.atoms.positions for f in starts])
     i, j = np.asarray(bonds).T
     lengths = np.linalg.norm(positions[:, i] - positions[:, j], axis=-1).mean(axis=0)
     return Stability(
@@ -174,10 +188,16 @@ def md(config: cfg.MDConfig) -> tuple[NVT, Length]:
     return ensemble, Length(config.steps, config.equilibration, config.stride, config.blocks)
 
 
-def observables(config: cfg.Config, num_atoms: int) -> list[Observable]:
+def observables(config: cfg.Config, frames: list[Frame]) -> list[Observable]:
     """One object for each ``[[observables]]``."""
+    num_atoms, periodic = len(frames[0].atoms), any(frames[0].atoms.pbc)
     made: list[Observable] = []
     for o in config.observables:
+        if periodic and isinstance(o, cfg.DistanceObservable | cfg.DihedralObservable):
+            raise UserError(
+                f"observable {o.name} ({o.kind}) knows no images, and the data are periodic",
+                "Remove it, or use open-boundary frames",
+            )
         if isinstance(o, cfg.DistanceObservable):
             made.append(DistanceDistribution(o.name, o.low, o.high, o.bins))
         elif isinstance(o, cfg.DihedralObservable):
@@ -204,28 +224,43 @@ def reference(
     if not path.is_file():
         raise UserError(f"there is no reference file {path}", "Check the path in [reference]")
     found = {}
-    with np.load(path, allow_pickle=False) as file:
-        for o in made:
-            if o.name not in file.files:
-                continue
-            value = np.asarray(file[o.name], float)
-            shape = () if o.axis is None else o.axis.shape
-            if value.shape != shape:
-                raise UserError(
-                    f"{path} has {o.name} of shape {value.shape}, the observable has {shape}",
-                    "Use the reference's number of bins",
-                )
-            axis = f"{o.name}_axis"
-            if (
-                o.axis is not None
-                and axis in file.files
-                and not np.allclose(file[axis], o.axis, atol=1e-6)
-            ):
-                raise UserError(
-                    f"{path} has {o.name} on another axis than the observable",
-                    "Use the reference's range and number of bins",
-                )
-            error = f"{o.name}_error"
-            spread = np.asarray(file[error], float) if error in file.files else np.zeros(shape)
-            found[o.name] = value, spread
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = dict(stored)
+    except (ValueError, OSError, TypeError) as error:
+        raise UserError(
+            f"{path} is no npz file of plain arrays", "Write the reference with numpy.savez"
+        ) from error
+    for o in made:
+        if o.name not in arrays:
+            continue
+        value = np.asarray(arrays[o.name], float)
+        shape = () if o.axis is None else o.axis.shape
+        if value.shape != shape:
+            raise UserError(
+                f"{path} has {o.name} of shape {value.shape}, the observable has {shape}",
+                "Use the reference's number of bins",
+            )
+        axis = f"{o.name}_axis"
+        if (
+            o.axis is not None
+            and axis in arrays
+            and not np.allclose(arrays[axis], o.axis, atol=1e-6)
+        ):
+            raise UserError(
+                f"{path} has {o.name} on another axis than the observable",
+                "Use the reference's range and number of bins",
+            )
+        spread = np.asarray(arrays.get(f"{o.name}_error", np.zeros(shape)), float)
+        if spread.shape != shape or not np.all(np.isfinite(value) & np.isfinite(spread)):
+            raise UserError(
+                f"{path} has {o.name} or {o.name}_error with NaN or of another shape than {shape}",
+                "Give finite numbers, one error for each value",
+            )
+        found[o.name] = value, spread
+    if not found:
+        raise UserError(
+            f"{path} knows none of the observables {', '.join(o.name for o in made)}",
+            f"It holds {', '.join(sorted(arrays))}: name the observables alike",
+        )
     return found

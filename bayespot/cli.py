@@ -105,8 +105,9 @@ def validate(config: ConfigFile, debug: Debug = False) -> None:
 
         settings = load(config)
         frames = build.read_splits(settings.data, settings.run.seed)
-        made = build.observables(settings, len(frames["train"][0].atoms))
-        build.potential(settings.potential, frames["train"])
+        made = build.observables(settings, frames["train"])
+        potential = build.potential(settings.potential, frames["train"])
+        build.datasets(frames, potential.cutoff)
         build.stability(settings.md, frames["train"])
         build.md(settings.md)
         build.reference(settings.reference, made)

@@ -14,6 +14,7 @@ from bayespot.errors import UserError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class Section(pydantic.BaseModel):
@@ -151,13 +152,15 @@ class MDConfig(Section):
     steps: Count = 10_000
     stride: Count = 10
     blocks: Count = 10
-    draws: Count = 40
+    draws: Annotated[int, Field(ge=2)] = 40
     replicas: Annotated[int, Field(ge=1)] = 4
     max_bond_deviation: Positive = 0.5
     min_distance: Annotated[float, Field(ge=0)] = 0.0
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> MDConfig:
+        if self.replicas == 1 and self.blocks < 2:
+            raise ValueError("replicas = 1 needs at least 2 blocks to tell MD noise")
         if self.steps % (self.blocks * self.stride):
             raise ValueError(
                 f"steps {self.steps} must be a multiple of blocks * stride"
@@ -175,7 +178,7 @@ class DistanceObservable(Section):
     """h(r)."""
 
     kind: Literal["distances"]
-    name: str = "h_r"
+    name: Name = "h_r"
     low: Annotated[float, Field(ge=0)] = 0.8
     high: Positive = 4.8
     bins: Count = 100
@@ -191,7 +194,7 @@ class DihedralObservable(Section):
     """Dihedral density of four atoms."""
 
     kind: Literal["dihedral"]
-    name: str = "dihedral"
+    name: Name = "dihedral"
     atoms: tuple[int, int, int, int]
     bins: Count = 36
 
@@ -200,14 +203,14 @@ class EnergyObservable(Section):
     """Mean potential energy."""
 
     kind: Literal["mean_energy"]
-    name: str = "mean_energy"
+    name: Name = "mean_energy"
 
 
 class HeatCapacityObservable(Section):
     """Heat capacity from energy fluctuations."""
 
     kind: Literal["heat_capacity"]
-    name: str = "heat_capacity"
+    name: Name = "heat_capacity"
 
 
 ObservableConfig = Annotated[

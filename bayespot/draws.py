@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +88,12 @@ class Draws:
             },
         }
         # ArviZ 0.x takes groups as keywords, 1.x as one dictionary.
-        if hasattr(az, "InferenceData"):
-            data = az.from_dict(**groups)
-            datasets = [data[group] for group in groups]
-        else:
-            data = az.from_dict(groups)
-            datasets = [data[group] for group in groups]
+        with warnings.catch_warnings():
+            # an ensemble has more chains than draws, and should
+            warnings.filterwarnings("ignore", "More chains .* than draws", UserWarning)
+            old = int(version("arviz").split(".")[0]) < 1
+            data = az.from_dict(**groups) if old else az.from_dict(groups)
+        datasets = [data[group] for group in groups]
         for dataset in datasets:
             dataset.attrs.pop("created_at", None)  # equal runs give equal files
         header = {"verdicts": self.verdicts, "provenance": self.provenance}

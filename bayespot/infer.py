@@ -28,7 +28,7 @@ class Optimization:
     """Adam with cosine decay to a hundredth; a stage of its own or the start of the chains.
 
     Attributes:
-        steps: updates.
+        steps: updates, rounded up to a multiple of 20.
         learning_rate: first learning rate.
         batch_size: frames per update.
     """
@@ -106,7 +106,9 @@ def sample(
         return None if checkpoint is None else checkpoint / stage
 
     def optimise(key: jax.Array, how: Optimization) -> samplers.Result:
-        schedule = optax.cosine_decay_schedule(how.learning_rate, how.steps, alpha=0.01)
+        checks = min(20, how.steps)  # validations along the way
+        thinning = -(-how.steps // checks)  # rounded up: at least the steps asked for
+        schedule = optax.cosine_decay_schedule(how.learning_rate, checks * thinning, alpha=0.01)
         sampler = samplers.ensemble(
             target(posterior),
             optax.adam(schedule),
@@ -114,8 +116,6 @@ def sample(
             if validation is None
             else functools.partial(validation_loss, posterior, validation=validation),
         )
-        checks = min(20, how.steps)  # validations along the way
-        thinning = how.steps // checks
         return samplers.run(
             key,
             sampler,
@@ -133,7 +133,7 @@ def sample(
 
     if settings.method == "ensemble":
         result = optimise(warm_key, settings.warm_start or Optimization())
-        return _draws(result, posterior, settings)
+        return _draws(result)
     dead = np.zeros(settings.chains, bool)
     if settings.warm_start is not None:
         warm = optimise(warm_key, settings.warm_start)
@@ -154,14 +154,22 @@ def sample(
         fingerprint=fingerprint,
         callback=report("sample"),
     )
-    return _draws(result, posterior, settings, dead)
+    return _draws(result, positions, dead)
 
 
 def _sampler(posterior: Posterior, settings: Sampling) -> samplers.Sampler:
     if settings.method == "nuts":
         return samplers.nuts(target(posterior), num_warmup=settings.burn_in)
+    if settings.burn_in == 0:  # nothing to fall over: the last step size from the start
+        return samplers.psgld(
+            target(posterior),
+            samplers.constant(settings.last_step_size),
+            adapt_steps=0,
+            alpha=settings.preconditioner_memory,
+            lmbd=settings.preconditioner_floor,
+        )
     falling = samplers.first_last(
-        settings.first_step_size, settings.last_step_size, max(settings.burn_in, 1)
+        settings.first_step_size, settings.last_step_size, settings.burn_in
     )
     return samplers.psgld(
         target(posterior),
@@ -187,12 +195,12 @@ def validation_loss(posterior: Posterior, params: Any, *, validation: Batch) -> 
 
 def _draws(
     result: samplers.Result,
-    posterior: Posterior,
-    settings: Sampling,
+    starts: Any = None,
     dead: np.ndarray | None = None,
 ) -> Draws:
-    lp = np.asarray(result.info.log_density)
-    kept = lp[:, result.num_burn_in_periods :]
+    kept = slice(result.num_burn_in_periods, None)
+    lp = np.asarray(result.info.log_density)[:, kept]
+    divergent = np.asarray(result.info.divergent)[:, kept].sum(axis=1)
     healthy = result.alive.copy()
     verdicts = []
     for chain in range(len(healthy)):
@@ -201,23 +209,28 @@ def _draws(
             verdicts.append("diverged in the warm start")
         elif not result.alive[chain]:
             verdicts.append(f"diverged: not finite at step {result.failed_at[chain]}")
-        elif settings.method == "psgld" and runaway(kept[chain], float(lp[chain, 0]), posterior):
+        elif starts is not None and runaway(result.draws["noise"], starts["noise"], chain):
             healthy[chain] = False
             verdicts.append("diverged: its draws fit far worse than its start")
+        elif divergent[chain] > 0:
+            share = f"{divergent[chain]:.0f} divergent transitions"
+            verdicts.append(f"healthy, but {share}: raise the acceptance or the burn-in")
         else:
             verdicts.append("healthy")
-    return Draws(result.draws, kept, healthy, tuple(verdicts), {})
+    return Draws(result.draws, lp, healthy, tuple(verdicts), {})
 
 
-def runaway(kept: np.ndarray, first: float, posterior: Posterior) -> bool:
-    """True for a chain whose draws lost more log density than any equilibrium would.
+def runaway(noise: Any, start: Any, chain: int, factor: float = 5.0) -> bool:
+    """True for a chain that left its fit: its learned force or energy noise grew ``factor``-fold.
 
-    A Gaussian posterior of P parameters sits P/2 below its mode; twenty times that, and two
-    standard deviations of noise per datum, is no equilibrium any more.
+    A start from random weights has the spread of the labels as noise, one from a warm start its
+    residuals; no equilibrium is that much worse than either.
     """
-    size = sum(x.size for x in jax.tree.leaves(jax.eval_shape(posterior.init, jax.random.key(0))))
-    loss = (first - float(np.mean(kept))) * posterior.temperature
-    return not np.isfinite(loss) or loss > 10 * size + 2 * posterior.data_size
+    grown = [
+        np.median(np.asarray(noise[name])[chain]) - np.asarray(start[name])[chain]
+        for name in ("log_sigma_energy", "log_sigma_forces")
+    ]
+    return not bool(np.max(grown) < np.log(factor))
 
 
 def function_space_convergence(

@@ -24,6 +24,7 @@ import numpy as np
 from bayespot import build, files, infer
 from bayespot.calibration import Calibration, calibrate
 from bayespot.config import Config, dumps
+from bayespot.data import make_dataset
 from bayespot.draws import Draws
 from bayespot.errors import UserError
 from bayespot.md import REASONS, Trajectories
@@ -63,8 +64,10 @@ class _Job:
             self.potential = build.potential(self.config.potential, frames["train"])
             self.splits = build.datasets(frames, self.potential.cutoff)
             train = self.splits.train
-            self.observables = build.observables(self.config, len(frames["train"][0].atoms))
+            self.observables = build.observables(self.config, frames["train"])
             self.reference = build.reference(self.config.reference, self.observables)
+            starts = build.starting_frames(frames["train"])
+            self.starts = make_dataset(starts, self.splits.shift, self.potential.cutoff)
             self.stability = build.stability(self.config.md, frames["train"])
             self.posterior = build.posterior(self.config.posterior, self.potential, train)
             self.ensemble, self.length = build.md(self.config.md)
@@ -78,7 +81,10 @@ class _Job:
         trajectories = self._propagate(md_key, draws)
         with self._stage("report"):
             report = self._report(draws, trajectories)
-        files.write_text(self.folder / "timings.json", json.dumps(self.seconds, indent=2) + "\n")
+        # a stage that was done before keeps its time
+        path = self.folder / "timings.json"
+        before = json.loads(path.read_text()) if path.exists() else {}
+        files.write_text(path, json.dumps({**before, **self.seconds}, indent=2) + "\n")
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         return report
 
@@ -161,7 +167,7 @@ class _Job:
                 key,
                 self.potential,
                 params,
-                self.splits.train,
+                self.starts,
                 self.ensemble,
                 self.length,
                 self.observables,
@@ -244,7 +250,7 @@ class _Job:
     def _estimates(
         self, trajectories: Trajectories
     ) -> dict[str, tuple[Estimate, tuple[np.ndarray, np.ndarray] | None, Coverage | None]]:
-        numbers = self.splits.train.frames[0].atoms.numbers
+        numbers = self.starts.frames[0].atoms.numbers
         context = Context(self.config.md.temperature, len(numbers), self.splits.shift.of(numbers))
         made = {}
         for o in self.observables:
@@ -333,9 +339,10 @@ def _observable_json(
     for name in ("mean", "total", "parameter", "md", "md_of_mean", "low68", "high68", "low95",
                  "high95"):  # fmt: skip
         content[name] = getattr(made, name).tolist()
-    if known is not None and covered is not None:
+    if known is not None:
         content["reference"] = known[0].tolist()
         content["reference_error"] = known[1].tolist()
+    if covered is not None:
         content["coverage"] = dataclasses.asdict(covered)
     return content
 

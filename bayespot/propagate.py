@@ -47,8 +47,10 @@ def propagate(
     start_key, md_key = jax.random.split(key)
     draws = len(jax.tree.leaves(params)[0])
     species = np.asarray(start.batch.system.species)
-    if not (species == species[0]).all():
-        raise ValueError("the starting frames must all be the same molecule")
+    cell = np.asarray(start.batch.system.cell)
+    same_cell = not any(start.batch.system.pbc) or np.allclose(cell, cell[0], atol=1e-5)
+    if not ((species == species[0]).all() and same_cell):
+        raise ValueError("the starting frames must all have the same atoms in the same cell")
     choice = jax.random.randint(start_key, (draws, replicas), 0, len(start))
     return simulate(
         md_key,

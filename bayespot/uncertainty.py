@@ -20,8 +20,10 @@ class Estimate:
 
     Attributes:
         mean: average over draws.
-        total: standard deviation of the interval, ``sqrt(parameter^2 + md_of_mean^2)``.
-        parameter: standard deviation over the posterior (epistemic), MD noise removed.
+        total: standard deviation of the interval: ``sqrt(parameter^2 + md_of_mean^2)``, where
+            ``parameter`` counts for no less than MD noise lets one resolve (see ``estimate``).
+        parameter: standard deviation over the posterior (epistemic), MD noise removed; 0 where
+            the draws differ by no more than MD noise.
         md: MD-sampling standard error of a single draw's value.
         md_of_mean: of the mean over draws.
         low68, high68, low95, high95: central intervals, Student's t over the draws.
@@ -96,8 +98,9 @@ def estimate(values: np.ndarray, variances: np.ndarray) -> Estimate:
     """Combine draws: see ``Estimate``.
 
     The variance over K draws is itself uncertain; where MD noise makes up most of it, the
-    difference could vanish by chance and leave an interval that is too narrow.  The parameter
-    variance is therefore never taken below the standard error of that difference.
+    difference could vanish by chance and leave an interval that is too narrow.  In the interval
+    the parameter variance therefore never counts for less than the standard error of that
+    difference; the reported ``parameter`` is the plain difference.
 
     Args:
         values: (draws, ...), at least 2 draws.
@@ -112,9 +115,9 @@ def estimate(values: np.ndarray, variances: np.ndarray) -> Estimate:
     mean, spread = values.mean(axis=0), values.var(axis=0, ddof=1)
     md = np.mean(variances, axis=0)
     noise_of_spread = spread * np.sqrt(2 / (count - 1))
-    parameter = np.maximum(spread - md, np.minimum(noise_of_spread, spread))
+    parameter = np.maximum(spread - md, 0.0)
     md_of_mean = md / count
-    total = np.sqrt(parameter + md_of_mean)
+    total = np.sqrt(np.maximum(parameter, noise_of_spread) + md_of_mean)
     t68, t95 = (stats.t.ppf(0.5 + level / 2, count - 1) for level in (0.68, 0.95))
     numbers = (
         mean,
@@ -148,16 +151,19 @@ class Coverage:
 
 def coverage(
     made: Estimate, reference: np.ndarray, error: np.ndarray, signal: float = 5.0
-) -> Coverage:
+) -> Coverage | None:
     """Compare with a reference that has a standard error of its own.
 
     Args:
         made: the estimate.
         reference: same shape.
         error: its standard error.
-        signal: bins of a curve count where the reference exceeds ``signal`` times its error.
+        signal: bins of a curve count where the reference exceeds ``signal`` times its error;
+            None is returned where no bin does.
     """
-    use = np.abs(reference) > signal * error
+    use = np.abs(reference) > signal * error if reference.ndim else np.asarray(True)
+    if not use.any():
+        return None
     half = (made.high95 - made.low95)[use] / 2
     inside = [
         (reference >= low) & (reference <= high)

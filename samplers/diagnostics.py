@@ -33,6 +33,6 @@ def convergence(values: np.ndarray) -> Convergence:
     return Convergence(
         np.array([float(az.rhat(c)) if many else np.nan for c in columns]),
         np.array([float(az.ess(c, method="bulk")) for c in columns]),
-        np.array([float(az.ess(c, method="tail")) for c in columns]),
+        np.array([float(az.ess(c, method="tail", prob=(0.05, 0.95))) for c in columns]),
         np.array([float(az.mcse(c, method="mean")) for c in columns]),
     )

@@ -94,10 +94,10 @@ def run(
         >>> result.draws.shape, bool(abs(result.draws.mean() - 3) < 0.1)
         ((4, 500, 2), True)
     """
-    if num_burn_in % thinning:
-        raise ValueError(f"num_burn_in={num_burn_in} must be a multiple of thinning={thinning}")
     if num_draws < 1 or thinning < 1:
         raise ValueError(f"num_draws and thinning must be at least 1, not {num_draws}, {thinning}")
+    if num_burn_in % thinning:
+        raise ValueError(f"num_burn_in={num_burn_in} must be a multiple of thinning={thinning}")
     sizes = {len(x) for x in jax.tree.leaves(data)}
     if len(sizes) > 1:
         raise ValueError(f"data arrays disagree on the number of data: {sorted(sizes)}")

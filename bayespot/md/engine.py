@@ -172,7 +172,8 @@ def simulate(
             f"the system holds elements {sorted(unknown)} that the potential was not trained on",
             "Train on data with these elements",
         )
-    draws = len(jax.tree.leaves(params)[0])
+    leaves = jax.tree.leaves(params)  # none: a potential with nothing to learn is one draw
+    draws = len(leaves[0]) if leaves else 1 if starts is None else len(starts)
     if starts is None:
         starts = jnp.broadcast_to(system.positions, (draws, replicas, *system.positions.shape))
     if starts.shape != (draws, starts.shape[1], *system.positions.shape):
@@ -181,6 +182,13 @@ def simulate(
     stability = stability or Stability()
     program = _Program(potential, system, ensemble, length, tuple(observables), stability)
     carry = program.start(key, params, starts, first)
+    factor = 1.25
+    while bool(jnp.any(carry.neighbors.overflow)):  # another start is denser than the first
+        factor *= 1.5
+        first = allocate(
+            system.replace(positions=starts[0, 0]), potential.cutoff, skin, capacity_factor=factor
+        )
+        carry = program.start(key, params, starts, first)
 
     equilibration_blocks = length.equilibration // length.block_steps
     num_blocks = equilibration_blocks + length.blocks
@@ -234,7 +242,12 @@ class _Program:
         self.length, self.observables, self.stability = length, observables, stability
         self.freedom = 3.0 * float(np.sum(np.asarray(system.mask)))
         if ensemble.thermostat == "nose_hoover":
-            self.freedom -= 3 if any(system.pbc) else 6
+            atoms = system.positions.shape[0]
+            if atoms < 2:
+                raise UserError(
+                    "a Nosé-Hoover chain cannot drive a single atom", 'Use thermostat = "langevin"'
+                )
+            self.freedom -= integrators.rigid_freedoms(atoms, not any(system.pbc))
         self.block = jax.jit(self._block)
 
     def _integrator(self, params: Any, neighbors: Any) -> integrators.Integrator:

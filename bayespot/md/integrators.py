@@ -126,18 +126,29 @@ def _mass(system: System) -> jax.Array:
     return system.masses * jnp.asarray(MASS, system.masses.dtype)
 
 
+def rigid_freedoms(atoms: int, open_system: bool) -> int:
+    """Degrees of freedom that a momentum-conserving thermostat must not count.
+
+    Linear molecules of three and more atoms are not recognised: they bend.
+    """
+    if not open_system:
+        return 3
+    return 5 if atoms == 2 else 6
+
+
 def _remove_rigid_motion(
     positions: jax.Array, momenta: jax.Array, mass: jax.Array, open_system: bool
 ) -> tuple[jax.Array, int]:
     """Momenta without translation (and rotation), and how many freedoms that removed."""
     weight = mass[:, None] / jnp.sum(mass)
     momenta = momenta - weight * jnp.sum(momenta, axis=0)
+    removed = rigid_freedoms(len(mass), open_system)
     if not open_system:
-        return momenta, 3
+        return momenta, removed
     arm = positions - jnp.sum(weight * positions, axis=0)
     spin = jnp.sum(jnp.cross(arm, momenta), axis=0)
     square = jnp.sum(arm**2, axis=1)
     inertia = jnp.sum(mass * square) * jnp.eye(3) - jnp.einsum("a,ax,ay->xy", mass, arm, arm)
     # least squares: a linear molecule has only two rotations
     omega = jnp.linalg.lstsq(inertia, spin)[0]
-    return momenta - mass[:, None] * jnp.cross(omega, arm), 6
+    return momenta - mass[:, None] * jnp.cross(omega, arm), removed

@@ -13,8 +13,19 @@ from bayespot.report import figures
 
 def write(folder: Path, report: dict[str, Any]) -> None:
     """Write ``report.json``, then ``report.html``; the same report gives the same bytes."""
-    files.write_text(folder / "report.json", json.dumps(report, indent=1, allow_nan=True) + "\n")
+    files.write_text(
+        folder / "report.json", json.dumps(_strict(report), indent=1, allow_nan=False) + "\n"
+    )
     files.write_text(folder / "report.html", render(report))
+
+
+def _strict(value: Any) -> Any:
+    """JSON knows no NaN: null instead."""
+    if isinstance(value, dict):
+        return {k: _strict(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def render(report: dict[str, Any]) -> str:
@@ -71,7 +82,9 @@ def verdicts(report: dict[str, Any]) -> list[tuple[str, str]]:
         )
     mixing = chains.get("function_space")
     if mixing is not None:
-        if mixing["rhat_median"] > 1.1:
+        if not math.isfinite(mixing["rhat_median"]):
+            made.append(("care", "a single chain cannot show whether it has converged"))
+        elif mixing["rhat_median"] > 1.1:
             made.append(
                 (
                     "care",

@@ -147,7 +147,7 @@ def test_a_dead_chain_is_frozen_reported_and_alone(name):
 def test_a_chain_that_diverges_on_the_way_is_caught(name):
     def cliff(p, batch):
         value = _target().log_density(p, batch)
-        return jnp.where(jnp.sum(p["other"] ** 2) > 100.0, jnp.nan, value)
+        return value * jnp.where(jnp.sum(p["other"] ** 2) > 100.0, jnp.nan, 1.0)
 
     start = _start(2)
     start["other"] = start["other"].at[0].set(5.77)  # a step from the cliff, pushed uphill

@@ -272,6 +272,34 @@ def test_unknown_elements_are_refused():
         )  # fmt: skip
 
 
+def test_momenta_start_thermal():
+    from bayespot.md.integrators import thermal_momenta
+
+    system = System.from_ase(Atoms("CO", np.eye(3)[:2]))
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    kT = BOLTZMANN * 300.0
+    momenta = np.asarray(jax.vmap(lambda k: thermal_momenta(k, system, kT))(keys))
+    expected = np.array([12.011, 15.999])[:, None] * MASS * kT
+    np.testing.assert_allclose(momenta.var(axis=0) / expected, 1.0, atol=0.05)
+
+
+def test_a_diatomic_is_thermalised_by_a_nose_hoover_chain():
+    """Five freedoms go with a diatomic's rigid motion: one is left, not zero."""
+    from bayespot.potentials import HarmonicBonds
+
+    system = System.from_ase(Atoms("N2", [[0, 0, 0], [0, 0, 1.1]]))
+    made = simulate(
+        jax.random.key(0), HarmonicBonds(((0, 1),), (1.1,), (100.0,)), {}, system,
+        NVT(300.0, 0.5, "nose_hoover"), Length(200, blocks=2), [], replicas=3,
+    )  # fmt: skip
+    assert np.all(made.reason == 0)
+    with pytest.raises(UserError, match="single atom"):
+        simulate(
+            jax.random.key(0), LennardJones(), {}, System.from_ase(Atoms("Ar")),
+            NVT(300.0, 0.5, "nose_hoover"), Length(200, blocks=2), [],
+        )  # fmt: skip
+
+
 def test_mass_unit():
     """1 u at 1 A/fs has the kinetic energy of 51.8 eV."""
     assert pytest.approx(51.8213, rel=1e-5) == 0.5 * MASS
