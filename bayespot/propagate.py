@@ -26,7 +26,7 @@ def propagate(
     observables: Sequence[Observable],
     *,
     replicas: int,
-    stability: Stability,
+    stability: Stability | None = None,
     checkpoint: Path | None = None,
     fingerprint: str = "",
     callback: Callable[[Progress], None] | None = None,

@@ -73,7 +73,8 @@ def picture(run: Path, path: Path) -> None:
     observables = json.loads((run / "report.json").read_text())["observables"]
     figure = Figure(figsize=(9, 3.2), layout="constrained", dpi=110)
     panels = (("h_r", "interatomic distance / Å"), ("dihedral", "C–C–O–H angle / °"))
-    for axes, (name, label) in zip(figure.subplots(1, 2), panels, strict=True):
+    both = figure.subplots(1, 2)
+    for axes, (name, label) in zip(both, panels, strict=True):
         o = {k: np.asarray(v) for k, v in observables[name].items() if isinstance(v, list)}
         x = o["axis"]
         axes.fill_between(x, o["low95"].clip(0), o["high95"], color="#a8c5d8", lw=0, label="95 %")
@@ -81,10 +82,11 @@ def picture(run: Path, path: Path) -> None:
                           label="68 %")  # fmt: skip
         axes.plot(x, o["reference"], "--", color="#c1121f", lw=1.2, label="GFN2-xTB itself")
         axes.set_xlabel(label)
+        axes.set_ylabel(f"density ({observables[name]['unit']})")
         axes.set_ylim(bottom=0)
         axes.set_xlim(x[0], x[-1])
         axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    both[0].legend(frameon=False)  # where the curve leaves room
     figure.savefig(path)
 
 
