@@ -57,8 +57,11 @@ class SchNet(Potential):
             row = np.zeros(120, np.int32)
             row[list(self.species)] = np.arange(len(self.species))
             index = jnp.asarray(row)[system.species]
-            x = hk.Embed(len(self.species), width, name="embed")(index)
-            x = x.astype(system.positions.dtype)
+            # hk.Embed would hold float32 parameters in a float64 model
+            with hk.experimental.name_scope("embed"):
+                shape, dtype = (len(self.species), width), system.positions.dtype
+                init = hk.initializers.TruncatedNormal()
+                x = hk.get_parameter("embeddings", shape, dtype, init=init)[index]
             radial = gaussians(pairs.distances, self.range, self.basis)
             envelope = polynomial_envelope(pairs.distances, self.range) * pairs.mask
             for block in range(self.interactions):

@@ -53,6 +53,10 @@ def params():
         return _posterior().init(jax.random.key(0))
 
 
+def test_float64_reaches_every_parameter(params):
+    assert {x.dtype for x in jax.tree.leaves(params)} == {np.dtype("float64")}
+
+
 def test_density_is_the_formula(params):
     """Written out with scipy, frame by frame and without padding."""
     posterior = _posterior()
@@ -71,7 +75,7 @@ def test_density_is_the_formula(params):
     total += stats.norm.logpdf(weights, 0, 10).sum()
     total += stats.expon.logpdf(sigma_u, scale=1.0) + np.log(sigma_u)
     total += stats.expon.logpdf(sigma_f, scale=0.5) + np.log(sigma_f)
-    assert float(jax.jit(posterior.log_density_full)(params)) == pytest.approx(total, rel=1e-7)
+    assert float(jax.jit(posterior.log_density_full)(params)) == pytest.approx(total, rel=1e-9)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.1])
