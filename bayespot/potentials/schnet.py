@@ -58,7 +58,7 @@ class SchNet(Potential):
             row[list(self.species)] = np.arange(len(self.species))
             index = jnp.asarray(row)[system.species]
             # hk.Embed would hold float32 parameters in a float64 model
-            with hk.experimental.name_scope("embed"):
+            with hk.experimental.name_scope("embed"):  # type: ignore[attr-defined]
                 shape, dtype = (len(self.species), width), system.positions.dtype
                 init = hk.initializers.TruncatedNormal()
                 x = hk.get_parameter("embeddings", shape, dtype, init=init)[index]
