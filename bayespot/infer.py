@@ -198,9 +198,8 @@ def _draws(
     starts: Any = None,
     dead: np.ndarray | None = None,
 ) -> Draws:
-    kept = slice(result.num_burn_in_periods, None)
-    lp = np.asarray(result.info.log_density)[:, kept]
-    divergent = np.asarray(result.info.divergent)[:, kept].sum(axis=1)
+    lp = np.asarray(result.info.log_density)[:, result.kept]
+    divergent = np.asarray(result.info.divergent)[:, result.kept].sum(axis=1)
     healthy = result.alive.copy()
     verdicts = []
     for chain in range(len(healthy)):

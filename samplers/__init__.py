@@ -3,32 +3,66 @@
 Nothing here knows of atoms: the package imports JAX, optax and blackjax, never ``bayespot``.
 """
 
-from samplers.base import Info, Sampler, Target
+from samplers.amagold import amagold
+from samplers.baoab import baoab
+from samplers.base import Estimator, Info, Sampler, Target
+from samplers.cyclical import cyclical
 from samplers.diagnostics import Convergence, convergence
 from samplers.ensemble import ensemble
+from samplers.gradients import clip_gradients, control_variates, tempered
+from samplers.hmc import hmc
+from samplers.laplace import laplace
+from samplers.mclmc import mclmc
 from samplers.nuts import nuts
-from samplers.preconditioners import Preconditioner, identity, rmsprop
-from samplers.psgld import psgld, sgld
+from samplers.preconditioners import Preconditioner, diagonal_fisher, fixed, identity, rmsprop
+from samplers.psgld import psgld
+from samplers.resgld import resgld
 from samplers.run import Block, Result, run
-from samplers.schedules import constant, first_last, polynomial
+from samplers.schedules import constant, cosine_cycles, first_last, hold, polynomial, warm_up
+from samplers.sggmc import obabo, sggmc
+from samplers.sghmc import sghmc
+from samplers.sgld import sgld
+from samplers.sgnht import sgnht
+from samplers.swag import swag
 
 __all__ = [
     "Block",
     "Convergence",
+    "Estimator",
     "Info",
     "Preconditioner",
     "Result",
     "Sampler",
     "Target",
+    "amagold",
+    "baoab",
+    "clip_gradients",
     "constant",
+    "control_variates",
     "convergence",
+    "cosine_cycles",
+    "cyclical",
+    "diagonal_fisher",
     "ensemble",
     "first_last",
+    "fixed",
+    "hmc",
+    "hold",
     "identity",
+    "laplace",
+    "mclmc",
     "nuts",
+    "obabo",
     "polynomial",
     "psgld",
+    "resgld",
     "rmsprop",
     "run",
+    "sggmc",
+    "sghmc",
     "sgld",
+    "sgnht",
+    "swag",
+    "tempered",
+    "warm_up",
 ]

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import optax
 
 from samplers import tree
-from samplers.base import Batch, Info, Position, Sampler, Target
+from samplers.base import Batch, Info, Position, Sampler, Target, plain_info
+from samplers.gradients import estimator, mean_gradient
 
 
 class EnsembleState(NamedTuple):
@@ -38,23 +39,25 @@ def ensemble(
         validation_loss: evaluated before every draw of the loop; None keeps the last position.
     """
 
+    how = estimator(target)
+    if how.refresh is not None:
+        raise ValueError("an ensemble takes no control variates: its optimum needs no noise-free law")
+
     def init(key: jax.Array, position: Position) -> EnsembleState:
         del key
         return EnsembleState(position, optimizer.init(position), position, jnp.asarray(jnp.inf))
 
     def step(key: jax.Array, state: EnsembleState, batch: Batch) -> tuple[EnsembleState, Info]:
         del key
-        log_density, gradient = jax.value_and_grad(target.log_density)(state.position, batch)
-        descent = jax.tree.map(lambda g: -g / target.data_size, gradient)
+        log_density, gradient = how.estimate(how.init(state.position), state.position, batch)
+        descent = jax.tree.map(jnp.negative, mean_gradient(target, gradient))
         updates, optimizer_state = optimizer.update(descent, state.optimizer, state.position)
         position: Any = optax.apply_updates(state.position, updates)
         new = state._replace(position=position, optimizer=optimizer_state)
-        nought = jnp.zeros_like(log_density)
-        return new, Info(log_density, nought, nought + 1, nought)
+        return new, plain_info(log_density, jnp.zeros(()))
 
     def refresh(state: EnsembleState) -> EnsembleState:
-        if validation_loss is None:
-            return state
+        assert validation_loss is not None
         loss = validation_loss(state.position).astype(state.best_loss.dtype)
         better = loss < state.best_loss  # False for NaN
         return state._replace(
@@ -65,4 +68,4 @@ def ensemble(
     def draw(state: EnsembleState) -> Position:
         return state.position if validation_loss is None else state.best_position
 
-    return Sampler(init, step, draw, refresh)
+    return Sampler(init, step, draw, None if validation_loss is None else refresh)

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from samplers import tree
+
 
 class Preconditioner(NamedTuple):
     """``init(position) -> state``; ``update(state, mean_gradient, step) -> state``;
@@ -30,6 +32,14 @@ class RMSPropState(NamedTuple):
 
     second_moment: Any
     count: jax.Array
+
+
+def _until(adapt_steps: int | None, step: jax.Array, moved: Any, state: Any) -> Any:
+    """``moved`` before ``adapt_steps``, then ``state`` for ever."""
+    if adapt_steps is None:
+        return moved
+    # at least one update: the metric of empty moments is no preconditioner
+    return tree.where(step < max(adapt_steps, 1), moved, state)
 
 
 def rmsprop(
@@ -65,11 +75,7 @@ def rmsprop(
             ),
             state.count + 1,
         )
-        if adapt_steps is None:
-            return moved
-        # at least one update: G = 1/lmbd of an empty V is no preconditioner
-        adapting = step < max(adapt_steps, 1)
-        return jax.tree.map(lambda new, old: jnp.where(adapting, new, old), moved, state)
+        return _until(adapt_steps, step, moved, state)
 
     def metric(state: RMSPropState) -> Any:
         correction = 1 - alpha ** state.count.astype(float)
@@ -78,5 +84,73 @@ def rmsprop(
             return (1 / (lmbd + jnp.sqrt(v / correction))).astype(v.dtype)
 
         return jax.tree.map(leaf, state.second_moment)
+
+    return Preconditioner(init, update, metric)
+
+
+def fixed(metric: Any) -> Preconditioner:
+    """A constant ``G``, such as an inverse mass matrix or the variance of earlier draws.
+
+    Args:
+        metric: pytree like the position, or a number for all of it; positive.
+    """
+
+    def init(position: Any) -> Any:
+        if isinstance(metric, float | int):
+            return jax.tree.map(lambda x: jnp.full_like(x, metric), position)
+        return jax.tree.map(lambda x, m: jnp.broadcast_to(m, x.shape), position, metric)
+
+    return Preconditioner(init, lambda state, gradient, step: state, lambda state: state)
+
+
+class FisherState(NamedTuple):
+    """Running mean and second moment of the mean gradient, and the number of updates."""
+
+    mean: Any
+    second_moment: Any
+    count: jax.Array
+
+
+def diagonal_fisher(
+    batch_size: int, alpha: float = 0.99, damping: float = 1e-4, adapt_steps: int | None = None
+) -> Preconditioner:
+    """``G = 1/(damping + F)``, ``F`` the Fisher information of one datum (Ahn et al. 2012).
+
+    ``F = B Var(g)``: the variance over mini-batches of the mean gradient, times the batch size,
+    is the variance over data of one datum's gradient.  A step size of order ``1/N`` then moves
+    every parameter by a share of its posterior standard deviation.
+
+    Args:
+        batch_size: B, data per mini-batch.
+        alpha: memory of the running moments, in [0, 1).
+        damping: added to F, in units of the squared gradient of one datum.
+        adapt_steps: ``G`` is frozen from this step on, best the burn-in; None adapts for ever,
+            which samples a law of its own (see ``rmsprop``).
+    """
+    if not 0 <= alpha < 1 or not damping > 0 or batch_size < 1:
+        raise ValueError("alpha must be in [0, 1), damping and batch_size positive")
+
+    def init(position: Any) -> FisherState:
+        nought = jax.tree.map(jnp.zeros_like, position)
+        return FisherState(nought, nought, jnp.zeros((), jnp.int32))
+
+    def update(state: FisherState, gradient: Any, step: jax.Array) -> FisherState:
+        moved = FisherState(
+            jax.tree.map(lambda m, g: alpha * m + (1 - alpha) * g, state.mean, gradient),
+            jax.tree.map(
+                lambda v, g: alpha * v + (1 - alpha) * g * g, state.second_moment, gradient
+            ),
+            state.count + 1,
+        )
+        return _until(adapt_steps, step, moved, state)
+
+    def metric(state: FisherState) -> Any:
+        correction = 1 - alpha ** state.count.astype(float)
+
+        def leaf(m: jax.Array, v: jax.Array) -> jax.Array:
+            m, v = m / correction, v / correction
+            return (1 / (damping + batch_size * jnp.maximum(v - m * m, 0))).astype(m.dtype)
+
+        return jax.tree.map(leaf, state.mean, state.second_moment)
 
     return Preconditioner(init, update, metric)

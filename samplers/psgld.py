@@ -1,70 +1,20 @@
-"""Stochastic-gradient Langevin dynamics, plain and preconditioned.
+"""SGLD preconditioned by RMSProp (Li, Chen, Carlson & Carin 2016).
 
-    theta <- theta + (h/2) G grad log p(theta | batch) + sqrt(h G) xi,     xi ~ N(0, 1)
-
-Welling & Teh 2011 (G = 1); Li, Chen, Carlson & Carin 2016 (G from RMSProp).
+    theta <- theta + (h/2) [G grad log p(theta | batch) + Gamma] + sqrt(h G) xi
+    G = 1/(lmbd + sqrt V),  V <- alpha V + (1-alpha) g^2,  Gamma_i = dG_i / dtheta_i
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from samplers import tree
-from samplers.base import Batch, Info, Position, Sampler, Target
-from samplers.preconditioners import Preconditioner, identity, rmsprop
+from samplers.base import Batch, Position, Sampler, Target
+from samplers.drive import DriveState, Push
+from samplers.gradients import estimator, mean_gradient
+from samplers.preconditioners import rmsprop
 from samplers.schedules import Schedule
-
-
-class SGLDState(NamedTuple):
-    """Position, the preconditioner's state, and the step index."""
-
-    position: Position
-    preconditioner: Any
-    step: jax.Array
-
-
-def sgld(
-    target: Target, step_size: Schedule, preconditioner: Preconditioner | None = None
-) -> Sampler:
-    """SGLD with any diagonal preconditioner.
-
-    The stationary law is the target's up to a bias that is linear in ``h`` (discretisation and
-    mini-batch noise), provided ``preconditioner`` stops adapting.
-
-    Args:
-        target: density with the N/B factor and the temperature inside.
-        step_size: schedule of ``h``, in units of position squared over ``G``.
-        preconditioner: ``G``; None is 1.
-    """
-    preconditioner = preconditioner or identity()
-
-    def init(key: jax.Array, position: Position) -> SGLDState:
-        del key
-        return SGLDState(position, preconditioner.init(position), jnp.zeros((), jnp.int32))
-
-    def step(key: jax.Array, state: SGLDState, batch: Batch) -> tuple[SGLDState, Info]:
-        log_density, gradient = jax.value_and_grad(target.log_density)(state.position, batch)
-        mean_gradient = jax.tree.map(lambda g: g / target.data_size, gradient)
-        adapted = preconditioner.update(state.preconditioner, mean_gradient, state.step)
-        h = jnp.asarray(step_size(state.step))
-
-        def move(x: jax.Array, g: jax.Array, metric: jax.Array, xi: jax.Array) -> jax.Array:
-            scale = h.astype(x.dtype) * metric
-            return x + 0.5 * scale * g + jnp.sqrt(scale) * xi
-
-        position = jax.tree.map(
-            move,
-            state.position,
-            gradient,
-            preconditioner.metric(adapted),
-            tree.random_normal_like(key, state.position),
-        )
-        one = jnp.ones_like(log_density)
-        info = Info(log_density, h.astype(log_density.dtype), one, jnp.zeros_like(log_density))
-        return SGLDState(position, adapted, state.step + 1), info
-
-    return Sampler(init, step)
+from samplers.sgld import sgld
 
 
 def psgld(
@@ -73,10 +23,51 @@ def psgld(
     adapt_steps: int | None,
     alpha: float = 0.99,
     lmbd: float = 1e-5,
+    temperature: Schedule | None = None,
+    gamma_term: bool = False,
 ) -> Sampler:
-    """SGLD preconditioned by RMSProp, frozen after ``adapt_steps`` so that the law stays right.
+    """pSGLD, frozen after ``adapt_steps`` so that the law is the target's.
 
-    ``adapt_steps=None`` never freezes: the variant of most codes, which drops the Gamma term of
-    Li et al. 2016 and samples a law of its own.
+    Two variants sample laws of their own and are here for comparison: ``adapt_steps=None`` never
+    freezes and drops the Gamma term, as most codes do; with ``gamma_term=True`` it keeps the
+    term.  The term is right for a ``G`` that depends on the position alone (``alpha=0`` on full
+    data); for a running mean it is an approximation, and it costs a Hessian-vector product a step
+    (one Rademacher probe of the diagonal of the Hessian).
+
+    Args:
+        target, step_size, temperature: as for ``sgld``.
+        adapt_steps: ``G`` is frozen from this step on, best the burn-in; None adapts for ever.
+        alpha: memory of the running mean of squared gradients, in [0, 1).
+        lmbd: floor of ``sqrt V``, in units of the mean gradient of one datum.
+        gamma_term: add Gamma; only while ``G`` adapts for ever.
     """
-    return sgld(target, step_size, rmsprop(alpha, lmbd, adapt_steps))
+    preconditioner = rmsprop(alpha, lmbd, adapt_steps)
+    if not gamma_term:
+        return sgld(target, step_size, preconditioner, temperature)
+    if adapt_steps is not None:
+        raise ValueError("a frozen G has no Gamma term: give gamma_term=False or adapt_steps=None")
+    how = estimator(target)
+
+    def gamma(
+        key: jax.Array, state: DriveState, position: Position, batch: Batch, push: Push
+    ) -> Any:
+        def gradient(x: Position) -> Any:
+            return mean_gradient(target, how.estimate(state.estimator, x, batch)[1])
+
+        leaves, treedef = jax.tree.flatten(position)
+        signs = [
+            jax.random.rademacher(k, x.shape, x.dtype)
+            for k, x in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
+        ]
+        probe = jax.tree.unflatten(treedef, signs)
+        _, product = jax.jvp(gradient, (position,), (probe,))
+        # dG/dtheta = -G^2 d sqrt(V): both V and g^2 carry the correction for the start at zero
+        weight = (1 - alpha) / (1 - alpha ** state.preconditioner.count.astype(float))
+
+        def leaf(m: jax.Array, g: jax.Array, z: jax.Array, hz: jax.Array) -> jax.Array:
+            root = jnp.maximum(1 / m - lmbd, jnp.finfo(m.dtype).tiny)
+            return -m * m * weight.astype(m.dtype) * g * z * hz / root
+
+        return jax.tree.map(leaf, push.metric, push.mean_gradient, probe, product)
+
+    return sgld(target, step_size, preconditioner, temperature, correction=gamma)

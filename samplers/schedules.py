@@ -46,3 +46,35 @@ def first_last(first: float, last: float, num_steps: int, gamma: float = 0.33) -
     b = num_steps / ((first / last) ** (1 / gamma) - 1)
     # first * (1 + k/b)^-gamma: the same as a (b + k)^-gamma without the overflow of a = first b^g
     return lambda step: first * (1 + jnp.asarray(step, float) / b) ** -gamma
+
+
+def cosine_cycles(first: float, last: float, cycle_length: int) -> Schedule:
+    """Cosine cycles from ``first`` towards ``last`` (Zhang et al. 2020, eq. 1)."""
+    if not first > last >= 0:
+        raise ValueError(f"step sizes must satisfy first > last >= 0, not {first=}, {last=}")
+    if cycle_length < 2:
+        raise ValueError(f"a cycle has at least 2 steps, not {cycle_length}")
+
+    def schedule(step: ArrayLike) -> ArrayLike:
+        part = (jnp.asarray(step) % cycle_length).astype(float) / cycle_length
+        return last + 0.5 * (first - last) * (1 + jnp.cos(jnp.pi * part))
+
+    return schedule
+
+
+def warm_up(schedule: Schedule, num_steps: int) -> Schedule:
+    """``schedule`` behind a linear rise over its first ``num_steps`` steps; it starts after it."""
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be at least 1, not {num_steps}")
+
+    def warmed(step: ArrayLike) -> ArrayLike:
+        step = jnp.asarray(step)
+        rise = jnp.minimum((step + 1) / num_steps, 1.0)
+        return rise * schedule(jnp.maximum(step - num_steps, 0))
+
+    return warmed
+
+
+def hold(schedule: Schedule, num_steps: int) -> Schedule:
+    """``schedule`` until ``num_steps``, and its value there ever after: fall, then stay."""
+    return lambda step: schedule(jnp.minimum(jnp.asarray(step), num_steps))
