@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from samplers import tree
 from samplers.base import Batch, Info, Position, Sampler, Target, plain_info
 from samplers.gradients import estimator
-from samplers.metropolis import Rate, StepSize, accept, check, draw_velocity
+from samplers.metropolis import Rate, StepSize, accept, check, draw_velocity, turned
 
 
 class AMAGOLDState(NamedTuple):
@@ -98,7 +98,7 @@ def amagold(
         accepted, probability = accept(test_key, log_density - state.log_density + rho)
         new = AMAGOLDState(
             tree.where(accepted, x, state.position),
-            tree.where(accepted, v, jax.tree.map(jnp.negative, velocity)),
+            tree.where(accepted, v, turned(velocity)),
             jnp.where(accepted, log_density, state.log_density),
             state.estimator,
             rates.update(state.rate, probability),

@@ -67,6 +67,11 @@ def draw_velocity(key: jax.Array, metric: Any) -> Any:
     return jax.tree.map(lambda g, xi: jnp.sqrt(g) * xi, metric, noise)
 
 
+def turned(velocity: Any) -> Any:
+    """``-v``: after a rejection, as the chain is reversible only up to the sign of ``v``."""
+    return jax.tree.map(jnp.negative, velocity)
+
+
 def check(friction: float, num_inner_steps: int) -> None:
     """Refuse what has no meaning."""
     if not friction > 0:

@@ -22,7 +22,7 @@ from samplers import tree
 from samplers.base import Batch, Info, Position, Sampler, Target, plain_info
 from samplers.drive import Drive, DriveState
 from samplers.gradients import estimator
-from samplers.metropolis import Rate, StepSize, accept, check, draw_velocity, kinetic
+from samplers.metropolis import Rate, StepSize, accept, check, draw_velocity, kinetic, turned
 from samplers.preconditioners import Preconditioner, identity
 from samplers.schedules import Schedule
 
@@ -113,8 +113,7 @@ def sggmc(
         accepted, probability = accept(test_key, log_density - state.log_density - work)
         new = SGGMCState(
             tree.where(accepted, x, state.position),
-            # a rejection turns round: the chain is reversible only up to the sign of v
-            tree.where(accepted, v, jax.tree.map(jnp.negative, state.velocity)),
+            tree.where(accepted, v, turned(state.velocity)),
             jnp.where(accepted, log_density, state.log_density),
             state.estimator,
             rates.update(state.rate, probability),

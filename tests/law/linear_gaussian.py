@@ -50,22 +50,57 @@ def gradient_noise(temperature: float = 1.0) -> np.ndarray:
     return (N / temperature) ** 2 / B * precision @ np.cov(data().T, ddof=0) @ precision
 
 
-def one_step_law(sampler: Sampler, state, keys) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(A, Q, fixed point) of the affine map of positions: drift, noise covariance, mean."""
+def one_step_law(
+    sampler: Sampler, state, keys, fields: tuple[str, ...] = ("position",)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(A, Q, fixed point) of the affine map of phase space: drift, noise covariance, mean.
+
+    ``fields`` of the state are the phase space, positions first; the rest of it stays fixed.
+    """
     values = data()
+    shape = (B,) if sampler.num_batches is None else (sampler.num_batches, B)
+    parts = [getattr(state, name) for name in fields]
+    sizes = np.cumsum([x.size for x in parts])[:-1]
 
-    def step(key, position):
+    def step(key, point):
         batch_key, noise_key = jax.random.split(key)
-        batch = values[jax.random.randint(batch_key, (B,), 0, N)]
-        return sampler.step(noise_key, state._replace(position=position), batch)[0].position
+        batch = values[jax.random.randint(batch_key, shape, 0, N)]
+        pieces = jnp.split(point, sizes)
+        new = {f: x.reshape(p.shape) for f, x, p in zip(fields, pieces, parts, strict=True)}
+        moved = sampler.step(noise_key, state._replace(**new), batch)[0]
+        return jnp.concatenate([jnp.ravel(getattr(moved, name)) for name in fields])
 
-    centre = jnp.asarray(values.mean(axis=0))
-    drift = np.asarray(jax.jacfwd(lambda p: step(keys[0], p))(centre))
+    origin = jnp.asarray(values.mean(axis=0))
+    copies = [jnp.broadcast_to(origin, x.shape) if i == 0 else jnp.zeros_like(x)
+              for i, x in enumerate(parts)]  # fmt: skip
+    centre = jnp.concatenate([jnp.ravel(x) for x in copies])
+    drift = np.asarray(jax.jit(jax.jacfwd(lambda p: step(keys[0], p)))(centre))
     ends = np.asarray(jax.jit(jax.vmap(lambda k: step(k, centre)))(keys))
     offset = ends.mean(axis=0) - np.asarray(centre)
-    mean = np.asarray(centre) + np.linalg.solve(np.eye(3) - drift, offset)
+    mean = np.asarray(centre) + np.linalg.solve(np.eye(len(drift)) - drift, offset)
     return drift, np.cov(ends.T), mean
 
 
 def stationary_covariance(drift: np.ndarray, noise: np.ndarray) -> np.ndarray:
     return solve_discrete_lyapunov(drift, noise)
+
+
+def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
+    """Largest error of a covariance, in units of the expected standard deviations."""
+    scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
+    return float(np.abs((found - expected) / scale).max())
+
+
+def moments(draws: np.ndarray, temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """z-scores and relative errors of first and second moments of (chain, draw, 3) draws."""
+    from samplers import convergence
+
+    flat = draws - np.asarray(data()).mean(axis=0)
+    covariance = posterior_covariance(temperature)
+    i, j = np.triu_indices(3)
+    values = np.concatenate([flat, flat[..., i] * flat[..., j]], axis=-1)
+    exact = np.concatenate([np.zeros(3), covariance[i, j]])
+    gap = values.mean(axis=(0, 1)) - exact
+    spread = np.sqrt(np.diag(covariance))
+    scale = np.concatenate([spread, spread[i] * spread[j]])
+    return gap / convergence(values).mcse_mean, gap / scale
