@@ -7,13 +7,21 @@ from samplers.amagold import amagold
 from samplers.baoab import baoab
 from samplers.base import Estimator, Info, Sampler, Target
 from samplers.cyclical import cyclical
-from samplers.diagnostics import Convergence, convergence
+from samplers.diagnostics import (
+    Convergence,
+    Modes,
+    autocorrelation_time,
+    convergence,
+    modes,
+    to_arviz,
+)
 from samplers.ensemble import ensemble
 from samplers.gradients import clip_gradients, control_variates, tempered
 from samplers.hmc import hmc
 from samplers.laplace import laplace
 from samplers.mclmc import mclmc
 from samplers.nuts import nuts
+from samplers.pilot import Pilot, pilot
 from samplers.preconditioners import Preconditioner, diagonal_fisher, fixed, identity, rmsprop
 from samplers.psgld import psgld
 from samplers.resgld import resgld
@@ -30,11 +38,14 @@ __all__ = [
     "Convergence",
     "Estimator",
     "Info",
+    "Modes",
+    "Pilot",
     "Preconditioner",
     "Result",
     "Sampler",
     "Target",
     "amagold",
+    "autocorrelation_time",
     "baoab",
     "clip_gradients",
     "constant",
@@ -51,8 +62,10 @@ __all__ = [
     "identity",
     "laplace",
     "mclmc",
+    "modes",
     "nuts",
     "obabo",
+    "pilot",
     "polynomial",
     "psgld",
     "resgld",
@@ -64,5 +77,6 @@ __all__ = [
     "sgnht",
     "swag",
     "tempered",
+    "to_arviz",
     "warm_up",
 ]

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from samplers import tree
 from samplers.base import Batch, Info, Position, Sampler, Target, plain_info
 from samplers.gradients import estimator
-from samplers.metropolis import Rate, StepSize, accept, check, draw_velocity, turned
+from samplers.metropolis import Rate, StepSize, accept, check, draw_velocity, refresher, turned
 
 
 class AMAGOLDState(NamedTuple):
@@ -89,7 +89,11 @@ def amagold(
             _, gradient = how.estimate(state.estimator, x, batch)
             new = jax.tree.map(kick, v, gradient, g, tree.random_normal_like(key, v))
             work = tree.dot(jax.tree.map(jnp.add, v, new), gradient)
-            return (jax.tree.map(drift, x, new), new, rho - (0.5 * h * work).astype(rho.dtype)), None
+            return (
+                jax.tree.map(drift, x, new),
+                new,
+                rho - (0.5 * h * work).astype(rho.dtype),
+            ), None
 
         start = (state.position, velocity, jnp.zeros_like(state.log_density))
         keys = jax.random.split(inner_key, num_inner_steps)
@@ -105,11 +109,4 @@ def amagold(
         )
         return new, plain_info(new.log_density, h)._replace(acceptance=probability)
 
-    refresh = None
-    if how.refresh is not None:
-        renew = how.refresh
-
-        def refresh(state: AMAGOLDState) -> AMAGOLDState:
-            return state._replace(estimator=renew(state.estimator, state.position))
-
-    return Sampler(init, step, refresh=refresh, num_batches=num_inner_steps)
+    return Sampler(init, step, refresh=refresher(how), num_batches=num_inner_steps)

@@ -43,6 +43,15 @@ class Carry(NamedTuple):
     failed_at: jax.Array
 
 
+@partial(jax.jit, static_argnums=0)
+def start(sampler: Sampler, keys: jax.Array, positions: Any) -> Carry:
+    """The first carry, one chain for each leading entry of ``positions``."""
+    alive = jax.vmap(tree.all_finite)(positions)
+    carry = Carry(jax.vmap(sampler.init)(keys, positions), alive, jnp.where(alive, -1, 0))
+    # Strong types: a weakly typed start would compile the block twice.
+    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), carry)
+
+
 @partial(jax.jit, static_argnums=(0, 4))
 def run_block(
     plan: Plan, carry: Carry, keys: jax.Array, first_step: jax.Array, periods: int, data: Any
@@ -63,7 +72,7 @@ def run_block(
         index, batches = each
         steps = first_step + index * plan.thinning + jnp.arange(plan.thinning)
         carry, infos = jax.lax.scan(
-            lambda c, s: _one_step(plan, c, keys, *s, data), carry, (steps, batches)
+            lambda c, s: _one_step(plan, c, keys, s[0], s[1], data), carry, (steps, batches)
         )
         if sampler.refresh is not None:
             carry = carry._replace(states=jax.vmap(sampler.refresh)(carry.states))
@@ -99,8 +108,10 @@ def _one_step(
 
 def _summary(infos: Info) -> Info:
     """Averages over the steps of a period; of ``extra`` the last."""
-    means = [jnp.mean(x, axis=0) for x in infos[:-1]]
-    return Info(*means, jax.tree.map(lambda x: x[-1], infos.extra))
+    extra = jax.tree.map(lambda x: x[-1], infos.extra)
+    return jax.tree.map(lambda x: jnp.mean(x, axis=0), infos._replace(extra={}))._replace(
+        extra=extra
+    )
 
 
 def batch_index(plan: Plan, key: jax.Array, size: int) -> jax.Array:

@@ -41,7 +41,9 @@ def ensemble(
 
     how = estimator(target)
     if how.refresh is not None:
-        raise ValueError("an ensemble takes no control variates: its optimum needs no noise-free law")
+        raise ValueError(
+            "an ensemble takes no control variates: its optimum needs no noise-free law"
+        )
 
     def init(key: jax.Array, position: Position) -> EnsembleState:
         del key

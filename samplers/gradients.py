@@ -84,9 +84,7 @@ def control_variates(target: Target, anchor: Position | None = None) -> Target:
     def refresh(state: Any, position: Position) -> tuple[Any, Anchor]:
         return state[0], here(position)
 
-    return target._replace(
-        estimator=Estimator(init, estimate, refresh if anchor is None else None)
-    )
+    return target._replace(estimator=Estimator(init, estimate, refresh if anchor is None else None))
 
 
 def tempered(target: Target, temperature: float) -> Target:

@@ -1,6 +1,6 @@
 """Hamiltonian Monte Carlo on the full data (Duane et al. 1987; Neal 2011); blackjax's kernel.
 
-    v ~ N(0, M^-1);  (theta, v) by leapfrog steps;  accepted with min(1, exp(-change of energy))
+v ~ N(0, M^-1);  (theta, v) by leapfrog steps;  accepted with min(1, exp(-change of energy))
 """
 
 from typing import Any

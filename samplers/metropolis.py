@@ -1,11 +1,13 @@
 """What the amortised Metropolis samplers share: the test, and a step size that is adapted to it."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from samplers import tree
+from samplers.base import Estimator
 
 
 class Rate(NamedTuple):
@@ -70,6 +72,14 @@ def draw_velocity(key: jax.Array, metric: Any) -> Any:
 def turned(velocity: Any) -> Any:
     """``-v``: after a rejection, as the chain is reversible only up to the sign of ``v``."""
     return jax.tree.map(jnp.negative, velocity)
+
+
+def refresher(how: Estimator) -> Callable[[Any], Any] | None:
+    """``Sampler.refresh`` for a state with fields ``position`` and ``estimator``."""
+    renew = how.refresh
+    if renew is None:
+        return None
+    return lambda state: state._replace(estimator=renew(state.estimator, state.position))
 
 
 def check(friction: float, num_inner_steps: int) -> None:

@@ -35,9 +35,7 @@ def nuts(
     transition: Any = blackjax_nuts.build_kernel()
 
     def kernel(key: jax.Array, state: Any, step_size: jax.Array, inverse: jax.Array) -> Any:
-        return transition(
-            key, state, target.log_density_full, step_size, inverse, max_doublings
-        )
+        return transition(key, state, target.log_density_full, step_size, inverse, max_doublings)
 
     return window_adapted(
         kernel, target, num_warmup, target_acceptance, initial_step_size, dense_mass_matrix

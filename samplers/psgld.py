@@ -1,7 +1,7 @@
 """SGLD preconditioned by RMSProp (Li, Chen, Carlson & Carin 2016).
 
-    theta <- theta + (h/2) [G grad log p(theta | batch) + Gamma] + sqrt(h G) xi
-    G = 1/(lmbd + sqrt V),  V <- alpha V + (1-alpha) g^2,  Gamma_i = dG_i / dtheta_i
+theta <- theta + (h/2) [G grad log p(theta | batch) + Gamma] + sqrt(h G) xi
+G = 1/(lmbd + sqrt V),  V <- alpha V + (1-alpha) g^2,  Gamma_i = dG_i / dtheta_i
 """
 
 from typing import Any

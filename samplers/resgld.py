@@ -11,6 +11,7 @@ noise of that variance the corrected swap obeys detailed balance (Ceperley & Dew
 paper's sigma^2 is the variance of one energy: ``s^2 = 2 sigma^2`` for independent batches.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from samplers import tree
-from samplers.base import Batch, Info, Position, Sampler, Target
+from samplers.base import Array, Batch, Info, Position, Sampler, Target
 from samplers.drive import Drive, DriveState
 from samplers.metropolis import accept
 from samplers.preconditioners import Preconditioner, identity
@@ -81,7 +82,7 @@ def resgld(
     """
     ladder = jnp.asarray(temperatures)
     count = len(temperatures)
-    if count < 2 or any(b <= a for a, b in zip(temperatures, temperatures[1:], strict=False)):
+    if count < 2 or any(b <= a for a, b in itertools.pairwise(temperatures)):
         raise ValueError(f"temperatures must be at least two and rise, not {tuple(temperatures)}")
     if temperatures[0] <= 0 or swap_every < 1 or not 0 < smoothing <= 1:
         raise ValueError("temperatures and swap_every must be positive, smoothing in (0, 1]")
@@ -163,7 +164,7 @@ def resgld(
             state.step + 1,
         )
         nought = jnp.zeros_like(log_density[0])
-        extra = {
+        extra: dict[str, Array] = {
             "swap_rate": new.swaps / jnp.maximum(new.attempts, 1),
             "swap_noise": gap * jnp.sqrt(variance),
             "replica": new.replica,
@@ -175,15 +176,15 @@ def resgld(
     def draw(state: RESGLDState) -> Position:
         return jax.tree.map(lambda x: x[0], state.position)
 
-    refresh = None
-    if drive.estimator.refresh is not None:
-        renew = drive.estimator.refresh
+    renew = drive.estimator.refresh
 
-        def refresh(state: RESGLDState) -> RESGLDState:
-            renewed = jax.vmap(renew)(state.drive.estimator, state.position)
-            return state._replace(drive=state.drive._replace(estimator=renewed))
+    def refresh(state: RESGLDState) -> RESGLDState:
+        assert renew is not None
+        renewed = jax.vmap(renew)(state.drive.estimator, state.position)
+        return state._replace(drive=state.drive._replace(estimator=renewed))
 
-    return Sampler(init, step, draw, refresh, num_batches=swap_every + num_estimates)
+    count_batches = swap_every + num_estimates
+    return Sampler(init, step, draw, None if renew is None else refresh, count_batches)
 
 
 def _swapped(accepted: jax.Array) -> jax.Array:

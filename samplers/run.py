@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from samplers import batches, tree
+from samplers import batches
 from samplers.advice import advise
 from samplers.base import Info, Position, Sampler
-from samplers.block import Carry, Plan, run_block
+from samplers.block import Carry, Plan, run_block, start
 from samplers.store import Store
 
 
@@ -131,7 +131,8 @@ def run(
         per_block = max(1, min(per_block, steps // thinning))
 
     init_key, step_key = jax.random.split(key)
-    chain_keys, carry = _start(init_key, step_key, sampler, positions, num_chains)
+    chain_keys = jax.random.split(step_key, num_chains)
+    carry = start(sampler, jax.random.split(init_key, num_chains), positions)
     chain_keys, carry = _shard(mesh, num_chains, (chain_keys, carry))
     like = _records(plan, carry, chain_keys, data, per_block)
     store = Store(checkpoint, fingerprint, *like)
@@ -213,17 +214,6 @@ def _kept_periods(
         total *= 2
 
 
-def _start(
-    init_key: jax.Array, step_key: jax.Array, sampler: Sampler, positions: Position, chains: int
-) -> tuple[jax.Array, Carry]:
-    states = jax.jit(jax.vmap(sampler.init))(jax.random.split(init_key, chains), positions)
-    alive = jax.vmap(tree.all_finite)(positions)
-    carry = Carry(states, alive, jnp.where(alive, -1, 0))
-    # Strong types: a weakly typed start would compile the block twice.
-    strong = jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), carry)
-    return jax.random.split(step_key, chains), strong
-
-
 def _shard(mesh: jax.sharding.Mesh | None, chains: int, values: Any) -> Any:
     """Values with their leading chain axis spread over the mesh."""
     if mesh is None:
@@ -237,9 +227,7 @@ def _shard(mesh: jax.sharding.Mesh | None, chains: int, values: Any) -> Any:
     return jax.device_put(values, jax.sharding.NamedSharding(mesh, spec))
 
 
-def _records(
-    plan: Plan, carry: Carry, keys: jax.Array, data: Any, periods: int
-) -> tuple[Any, Any]:
+def _records(plan: Plan, carry: Carry, keys: jax.Array, data: Any, periods: int) -> tuple[Any, Any]:
     """Shapes of one draw with what is watched, and of one info: a row each of a block."""
 
     def shape(x: Any) -> jax.ShapeDtypeStruct:

@@ -22,7 +22,16 @@ from samplers import tree
 from samplers.base import Batch, Info, Position, Sampler, Target, plain_info
 from samplers.drive import Drive, DriveState
 from samplers.gradients import estimator
-from samplers.metropolis import Rate, StepSize, accept, check, draw_velocity, kinetic, turned
+from samplers.metropolis import (
+    Rate,
+    StepSize,
+    accept,
+    check,
+    draw_velocity,
+    kinetic,
+    refresher,
+    turned,
+)
 from samplers.preconditioners import Preconditioner, identity
 from samplers.schedules import Schedule
 
@@ -120,14 +129,7 @@ def sggmc(
         )
         return new, plain_info(new.log_density, h)._replace(acceptance=probability)
 
-    refresh = None
-    if how.refresh is not None:
-        renew = how.refresh
-
-        def refresh(state: SGGMCState) -> SGGMCState:
-            return state._replace(estimator=renew(state.estimator, state.position))
-
-    return Sampler(init, step, refresh=refresh, num_batches=num_inner_steps)
+    return Sampler(init, step, refresh=refresher(how), num_batches=num_inner_steps)
 
 
 class OBABOState(NamedTuple):

@@ -1,6 +1,6 @@
 """Stochastic-gradient Langevin dynamics (Welling & Teh 2011), with any diagonal preconditioner.
 
-    theta <- theta + (h/2) G grad log p(theta | batch) + sqrt(h G T) xi,     xi ~ N(0, 1)
+theta <- theta + (h/2) G grad log p(theta | batch) + sqrt(h G T) xi,     xi ~ N(0, 1)
 """
 
 from collections.abc import Callable

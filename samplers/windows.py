@@ -63,10 +63,10 @@ def window_adapted(
 
     def init(key: jax.Array, position: Position) -> WindowState:
         del key
-        mass_matrix = mass_init(tree.size(position))
+        mass_matrix = jax.tree.map(jnp.asarray, mass_init(tree.size(position)))
         return WindowState(
             hmc.init(position, target.log_density_full),
-            rate_init(initial_step_size),
+            jax.tree.map(jnp.asarray, rate_init(initial_step_size)),
             mass_matrix,
             mass_matrix.inverse_mass_matrix,
             jnp.asarray(initial_step_size, float),

@@ -12,9 +12,9 @@ What the arguments mean here (``U = -log p``, ``eps`` their step size, ``C`` fri
 =======  ==========================================================================================
 call     kernel
 =======  ==========================================================================================
-sgld     ``sgld``, ``h = 2 eps``.  With ``rms_prop``: ``psgld``, ``h = 2 eps / N`` and ``lmbd / N``
-         because theirs squares the gradient of all data and ours the mean gradient of one datum;
-         ``G`` is frozen after burn-in.  Theirs follows the chain for ever: another law.
+sgld     ``sgld``, ``h = 2 eps``.  With ``rms_prop`` their ``G = 1/(lmbd + sqrt V)``, ``V`` the
+         moving mean of the squared gradient of all data, until burn-in ends, and one frozen
+         ``G`` then.  Theirs follows the chain for ever: another law.
 re_sgld  ``resgld``, ``h = 2 eps``, temperatures 1 and ``temperature``.  Theirs swaps when the test
          says no and keeps when it says yes, and its variance is that of single likelihoods.
 amagold  ``amagold``, ``h = eps``, ``b = C first_step_size``, ``G = 1/M``.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,6 @@ from samplers.jax_sgmc.problem import Problem
 from samplers.jax_sgmc.solver import Solver, Task
 from samplers.metropolis import kinetic
 from samplers.preconditioners import Preconditioner, fixed
-from samplers.psgld import psgld as _psgld
 from samplers.resgld import resgld as _resgld
 from samplers.schedules import Schedule, first_last
 from samplers.sggmc import obabo as _obabo
@@ -64,11 +63,9 @@ def sgld(
 
     def kernel(task: Task) -> Sampler:
         eps = _schedule(first_step_size, last_step_size, task)
-        if not rms_prop:
-            return _sgld(task.target, lambda step: 2 * eps(step))
-        size = task.target.data_size
         adapt = max(burn_in or task.iterations // 10, math.ceil(10 / (1 - alpha)))
-        return _psgld(task.target, lambda step: 2 * eps(step) / size, adapt, alpha, lmbd / size)
+        metric = _rms_prop(task.target.data_size, alpha, lmbd, adapt) if rms_prop else None
+        return _sgld(task.target, lambda step: 2 * eps(step), metric)
 
     problem = Problem(potential_fn, data_loader, batch_size)
     return Solver(
@@ -337,6 +334,49 @@ def _schedule(first: float, last: float, task: Task, steps: int = 1) -> Schedule
     """The step size of each iteration as a function of the kernel's steps, ``steps`` in each."""
     fall = first_last(first, last, max(task.iterations - 1, 1))
     return lambda step: fall(task.done + jnp.asarray(step) // steps)
+
+
+class _Squares(NamedTuple):
+    """Moving and plain mean of squared gradients, how many make the plain one, and the step."""
+
+    moving: Any
+    mean: Any
+    count: jax.Array
+    step: jax.Array
+
+
+def _rms_prop(size: int, alpha: float, lmbd: float, adapt_steps: int) -> Preconditioner:
+    """``G = 1/(lmbd + sqrt V)`` with ``V <- alpha V + (1 - alpha) g^2`` from 1, ``g`` of all data.
+
+    From ``adapt_steps`` on, ``V`` is the mean of ``g^2`` over the second half of those steps: a
+    ``V`` of ten steps, frozen where the gradient happens to be small, would blow the chain up.
+    """
+
+    def init(position: Any) -> _Squares:
+        ones = jax.tree.map(jnp.ones_like, position)
+        return _Squares(ones, ones, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+
+    def update(state: _Squares, mean_gradient: Any, step: jax.Array) -> _Squares:
+        square = jax.tree.map(lambda g: (size * g) ** 2, mean_gradient)
+        averaging = (step >= adapt_steps // 2) & (step < adapt_steps)
+        count = state.count + averaging
+        moving = jax.tree.map(lambda v, s: alpha * v + (1 - alpha) * s, state.moving, square)
+        mean = jax.tree.map(
+            lambda m, s: jnp.where(averaging, m + (s - m) / jnp.maximum(count, 1), m).astype(
+                m.dtype
+            ),
+            state.mean,
+            square,
+        )
+        return _Squares(moving, mean, count, step)
+
+    def metric(state: _Squares) -> Any:
+        frozen = state.step >= adapt_steps
+        return jax.tree.map(
+            lambda v, m: 1 / (lmbd + jnp.sqrt(jnp.where(frozen, m, v))), state.moving, state.mean
+        )
+
+    return Preconditioner(init, update, metric)
 
 
 def _is_number(value: Any) -> bool:

@@ -101,6 +101,11 @@ class Solver:
     position: Callable[[Any], Position] = lambda start: start
     measure_noise: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.steps < 1:
+            raise ValueError(f"integration_steps must be at least 1, not {self.steps}")
+
     def __call__(
         self,
         *init_samples: Any,

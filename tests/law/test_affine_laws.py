@@ -162,9 +162,7 @@ def test_known_gradient_variance_is_taken_out_of_the_noise():
     h, friction = 2e-4, 0.1
     heat = lg.gradient_noise()
     plain = sghmc(lg.target(), constant(h), friction)
-    aware = sghmc(
-        lg.target(), constant(h), friction, gradient_variance=jnp.asarray(np.diag(heat))
-    )
+    aware = sghmc(lg.target(), constant(h), friction, gradient_variance=jnp.asarray(np.diag(heat)))
     found = {}
     for label, sampler in (("plain", plain), ("aware", aware)):
         state = sampler.init(jax.random.key(0), jnp.asarray(lg.SHIFT))
@@ -209,8 +207,6 @@ def test_each_replica_has_its_temperature(monkeypatch):
     precision = np.linalg.inv(lg.posterior_covariance())
     a = EYE - 0.5 * h * precision
     for k, t in enumerate(ladder):
-        expected = lg.stationary_covariance(
-            a, h * t * EYE + 0.25 * h * h * lg.gradient_noise()
-        )
+        expected = lg.stationary_covariance(a, h * t * EYE + 0.25 * h * h * lg.gradient_noise())
         own = found[3 * k : 3 * k + 3, 3 * k : 3 * k + 3]
         assert lg.relative_error(own, expected) < 0.035
