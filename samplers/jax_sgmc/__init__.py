@@ -18,12 +18,12 @@ sgld     ``sgld``, ``h = 2 eps``.  With ``rms_prop`` their ``G = 1/(lmbd + sqrt 
 re_sgld  ``resgld``, ``h = 2 eps``, temperatures 1 and ``temperature``.  Theirs swaps when the test
          says no and keeps when it says yes, and its variance is that of single likelihoods.
 amagold  ``amagold``, ``h = eps``, ``b = C first_step_size``, ``G = 1/M``.
-sggmc    ``sggmc``, ``h = eps``, friction ``C``, ``G = 1/M``.  Theirs takes two batches for the two
-         kicks of a step and does not turn ``v`` round at a rejection: no detailed balance.
+sggmc    ``sggmc``, ``h = eps``, friction ``C``, ``G = 1/M``.  Theirs does not turn ``v`` round at
+         a rejection, so that its test does not keep the law.
 sghmc    ``sghmc``, ``h = eps^2``, ``G = 1/M``, ``a = min(1, C first_step_size / M + 2/L)``.
-         Theirs scales the noise by ``C`` instead of its root, which is a temperature ``C``, and
-         draws a new momentum before a full Euler step, which is one of ``L/(L-1)``, however
-         small ``eps``.  The ``2/L`` diffuses like that momentum and changes no law.
+         Theirs scales the noise by ``C`` instead of its root, a temperature between 1 and ``C``,
+         and draws a new momentum before a full Euler step, one of ``L/(L-1)`` however small
+         ``eps`` is.  The ``2/L`` diffuses like that momentum and changes no law.
 obabo    ``obabo``, ``h = eps``, friction ``C``, ``G = 1/M``.
 =======  ==========================================================================================
 
