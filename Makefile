@@ -1,19 +1,26 @@
 # make demo   the main job on data that ships with the project
 # make test   the tests
+# make bench-samplers   speed, memory and experiments of the samplers, in their quick setting
 # make check  what CI runs besides: lint, types, import contracts, the wheel
 
 PYTHON ?= python3
 VENV ?= .venv
+# jax-sgmc's old JAX has wheels up to Python 3.13
+PEER_PYTHON ?= $(PYTHON)
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: demo test check lint wheel clean
+.PHONY: demo test check lint wheel bench-samplers clean
 
 demo: $(STAMP)
 	$(BIN)/bayespot run examples/ethanol.toml
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+bench-samplers: $(STAMP)
+	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh jax-sgmc  # the table says so where it fails
+	$(BIN)/python -m benchmarks.samplers --setting quick
 
 check: lint wheel
 

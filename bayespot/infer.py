@@ -79,6 +79,7 @@ def sample(
     settings: Sampling,
     validation: Batch | None = None,
     *,
+    build: Callable[[samplers.Target], samplers.Sampler] | None = None,
     checkpoint: Path | None = None,
     fingerprint: str = "",
     callback: Callback | None = None,
@@ -88,8 +89,10 @@ def sample(
     Args:
         key: from ``jax.random.key``.
         posterior: what to sample.
-        settings: how.
+        settings: how; ``method`` picks the sampler unless ``build`` does.
         validation: picks the best parameters of ensembles and warm starts; None keeps the last.
+        build: any sampler of ``samplers``, as ``lambda target: samplers.sghmc(target, ...)``; its
+            steps are what ``settings`` counts in chains, draws, burn-in and thinning.
         checkpoint: folder for the stages' checkpoints; a killed run continues from there.
         fingerprint: what the checkpoints must agree with.
         callback: called with the stage's name after each block.
@@ -131,7 +134,7 @@ def sample(
             callback=report("optimise"),
         )
 
-    if settings.method == "ensemble":
+    if settings.method == "ensemble" and build is None:
         result = optimise(warm_key, settings.warm_start or Optimization())
         return _draws(result)
     dead = np.zeros(settings.chains, bool)
@@ -143,14 +146,14 @@ def sample(
         dead = ~warm.alive
     result = samplers.run(
         run_key,
-        _sampler(posterior, settings),
+        _sampler(posterior, settings) if build is None else build(target(posterior)),
         positions,
-        None if settings.method == "nuts" else posterior.data,
+        None if settings.method == "nuts" and build is None else posterior.data,
         batch_size=min(settings.batch_size, posterior.data_size),
         num_burn_in=settings.burn_in,
         num_draws=settings.draws,
         thinning=settings.thinning,
-        checkpoint=folder(settings.method),
+        checkpoint=folder(settings.method if build is None else "sampling"),
         fingerprint=fingerprint,
         callback=report("sample"),
     )

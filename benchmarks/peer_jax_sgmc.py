@@ -36,6 +36,8 @@ SPEC = {
     "repeats": 2,
 } | SPEC
 if SPEC["mcmc_strategy"] == "pmap":
+    if SPEC["loader"] == "host":
+        sys.exit("pmap with the host loader never returns: its callback waits for busy devices")
     # One device per chain. The flag is read when JAX first computes, and jax-sgmc does on import.
     os.environ["XLA_FLAGS"] = (
         os.environ.get("XLA_FLAGS", "")

@@ -34,7 +34,8 @@ class Pilot(NamedTuple):
 
     Attributes:
         step_size: ``h`` of ``sgld`` and ``psgld``.
-        num_burn_in: steps from the given positions until the log density has settled, doubled.
+        num_burn_in: steps from the given positions until the log density has settled, doubled and
+            rounded up to hundreds.
         noise_bias: relative excess of the variance through mini-batch noise at this ``h``,
             averaged over parameters.
         curvature_bias: the same through the discretisation, in the stiffest direction.
@@ -232,4 +233,5 @@ def _settling(trace: np.ndarray) -> tuple[int, bool]:
     drift = last[:, half:].mean(axis=1) - last[:, :half].mean(axis=1)
     error = spread * np.sqrt(4 / last.shape[1])
     settled = bool(np.all(np.abs(drift) < 4 * error + 1e-12))
-    return 2 * first * width * 10, settled
+    steps = 2 * first * width * 10
+    return -(-steps // 100) * 100, settled

@@ -151,9 +151,9 @@ def run(
             plan, carry, chain_keys, jnp.asarray(period * thinning), length, next(source)
         )
         keep = kept[period : period + length]
-        rows = jax.tree.map(lambda x, keep=keep: np.asarray(x)[keep], (draws, watched))
+        draws, watched = jax.tree.map(lambda x, keep=keep: np.asarray(x)[keep], (draws, watched))
         info = jax.tree.map(np.asarray, info)
-        store.append(carry, rows, info, length)
+        store.append(carry, draws, watched, info, length)
         elapsed = time.perf_counter() - started
         watcher.look(store)
         done, total = (period + length) * thinning, len(kept) * thinning
@@ -227,8 +227,8 @@ def _shard(mesh: jax.sharding.Mesh | None, chains: int, values: Any) -> Any:
     return jax.device_put(values, jax.sharding.NamedSharding(mesh, spec))
 
 
-def _records(plan: Plan, carry: Carry, keys: jax.Array, data: Any, periods: int) -> tuple[Any, Any]:
-    """Shapes of one draw with what is watched, and of one info: a row each of a block."""
+def _records(plan: Plan, carry: Carry, keys: jax.Array, data: Any, periods: int) -> Any:
+    """Shapes of one draw, of what is watched, and of one info: a row each of a block."""
 
     def shape(x: Any) -> jax.ShapeDtypeStruct:
         lead = np.shape(x)
@@ -237,12 +237,11 @@ def _records(plan: Plan, carry: Carry, keys: jax.Array, data: Any, periods: int)
             lead = (periods, plan.thinning, len(keys), *batch, plan.batch_size, *lead[1:])
         return jax.ShapeDtypeStruct(lead, jax.dtypes.canonicalize_dtype(x.dtype))
 
-    _, draws, watched, info = jax.eval_shape(
+    _, *made = jax.eval_shape(
         lambda c, k, s, d: run_block(plan, c, k, s, periods, d),
         *(carry, keys, jnp.asarray(0), jax.tree.map(shape, data)),
     )
-    row = lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype)  # noqa: E731
-    return jax.tree.map(row, (draws, watched)), jax.tree.map(row, info)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), made)
 
 
 def _blocks(first: int, periods: int, per_block: int) -> list[tuple[int, int]]:
@@ -288,13 +287,13 @@ class _Watcher:
         from samplers.diagnostics import convergence
 
         self.next_look = int(np.ceil(1.25 * store.num_draws))
-        found = convergence(np.swapaxes(store.draws.read(store.num_draws)[1], 0, 1))
+        found = convergence(store.collect_watched())
         self.rhat = float(np.nanmax(found.rhat)) if np.isfinite(found.rhat).any() else np.nan
         self.ess = float(np.nanmin(found.ess_bulk))
 
 
 def _result(store: Store, carry: Carry, kept: np.ndarray, burn_in: int) -> Result:
-    (draws, watched), infos = store.collect()
+    draws, watched, infos = store.collect()
     alive, failed_at = np.asarray(carry.alive), np.asarray(carry.failed_at)
     rhat = np.full(watched.shape[2], np.nan)
     if watched.shape[2] and watched.shape[0] > 1 and watched.shape[1] >= 8:

@@ -52,7 +52,8 @@ class Rows:
                 ],
                 axis=1,
             )
-            self._write_file(dtype, start, flat)
+            if flat.shape[1]:
+                self._write_file(dtype, start, flat)
         return start + count
 
     def _path(self, dtype: np.dtype) -> Path:
@@ -86,8 +87,8 @@ class Rows:
             return jax.tree.unflatten(self._treedef, leaves)
         maps = {
             dtype: np.load(self._path(dtype), mmap_mode="r")
-            if count
-            else np.zeros((0, self._width(dtype)), dtype)
+            if count and self._width(dtype)
+            else np.zeros((count, self._width(dtype)), dtype)
             for dtype in set(self._dtypes)
         }
         used = dict.fromkeys(maps, 0)
@@ -109,13 +110,16 @@ class Store:
     Args:
         folder: None keeps draws in memory and resumes nothing.
         fingerprint: what a stored state must agree with.
-        draw, info: one record's shapes and dtypes (leading chain axis).
+        draw, watched, info: one record's shapes and dtypes (leading chain axis).
     """
 
-    def __init__(self, folder: Path | None, fingerprint: str, draw: Tree, info: Tree) -> None:
+    def __init__(
+        self, folder: Path | None, fingerprint: str, draw: Tree, watched: Tree, info: Tree
+    ) -> None:
         self.folder = folder
         self.fingerprint = fingerprint
         self.draws = Rows(folder, "draws", draw)
+        self.watched = Rows(folder, "watched", watched)
         self.infos = Rows(folder, "info", info)
         self.num_draws = 0
         self.period = 0
@@ -139,8 +143,9 @@ class Store:
         self.stopped = header["stopped"]
         return jax.tree.unflatten(treedef, [jnp.asarray(x) for x in leaves])
 
-    def append(self, carry: Any, draws: Tree, infos: Tree, periods: int) -> None:
+    def append(self, carry: Any, draws: Tree, watched: Tree, infos: Tree, periods: int) -> None:
         """Add a block: its draws (rows as many as were kept) and its ``periods`` infos."""
+        self.watched.write(self.num_draws, watched)
         self.num_draws = self.draws.write(self.num_draws, draws)
         self.infos.write(self.period, infos)
         self.period += periods
@@ -170,7 +175,18 @@ class Store:
             os.fsync(file.fileno())
         partial.replace(self.folder / "state.npz")
 
-    def collect(self) -> tuple[Tree, Tree]:
-        """(draws, infos) as pytrees with leading axes (chain, row)."""
-        draws, infos = self.draws.read(self.num_draws), self.infos.read(self.period)
-        return tuple(jax.tree.map(lambda x: np.swapaxes(x, 0, 1), t) for t in (draws, infos))  # type: ignore[return-value]
+    def collect(self) -> tuple[Tree, np.ndarray, Tree]:
+        """(draws, watched, infos) with leading axes (chain, row)."""
+        return (
+            _chains_first(self.draws.read(self.num_draws)),
+            self.collect_watched(),
+            _chains_first(self.infos.read(self.period)),
+        )
+
+    def collect_watched(self) -> np.ndarray:
+        """(chain, draw, quantity)."""
+        return _chains_first(self.watched.read(self.num_draws))
+
+
+def _chains_first(rows: Tree) -> Any:
+    return jax.tree.map(lambda x: np.swapaxes(x, 0, 1), rows)

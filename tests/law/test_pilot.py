@@ -60,7 +60,7 @@ def test_time_step_of_underdamped_dynamics(chosen):
 def test_burn_in_reaches_equilibrium_and_a_longer_way_takes_longer(chosen):
     far = pilot(jax.random.key(0), lg.target(), _start() + 40.0, DATA, lg.B, tolerance=0.1)
     assert far.num_burn_in > chosen.num_burn_in
-    assert chosen.num_burn_in % 10 == 0
+    assert chosen.num_burn_in % 100 == 0
     # e-folding steps of the slowest direction at this step size, from 40 to a tenth of the spread
     slowest = np.linalg.eigvalsh(np.linalg.inv(lg.posterior_covariance())).min()
     needed = 2 / (far.step_size * slowest) * np.log(40 / 0.03)

@@ -258,8 +258,9 @@ def _draws(row: str, name: str) -> np.ndarray:
 
         return ROWS[row](Target(lambda x, batch: full(x), full, 1), name)[0]
 
-    start = 0.1 * jax.random.normal(jax.random.key(1), (2 * CHAINS, reference.size))
-    powers = jnp.repeat(jnp.array([1.0, WRONG]), CHAINS)
+    start = 0.1 * np.random.default_rng(1).normal(size=(2 * CHAINS, reference.size))
+    powers = np.repeat([1.0, WRONG], CHAINS)
+    start, powers = jnp.asarray(start, float), jnp.asarray(powers, float)
     lengths = ROWS[row](Target(lambda x, batch: x, lambda x: x, 1), name)[1]
     made = run(jax.random.key(2), _per_chain(build), (start, powers), **lengths)
     assert made.alive.all()

@@ -1,8 +1,20 @@
 """Chains that diverge are told apart, reported, and never averaged in."""
 
-import numpy as np
+import functools
 
+import jax
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import samplers
+from bayespot import infer
+from bayespot.data import Frame, Shift, make_dataset
 from bayespot.infer import _draws, runaway
+from bayespot.likelihood import EnergyForces
+from bayespot.posterior import Posterior
+from bayespot.potentials import PairMLP
+from bayespot.prior import WeightPrior
 from samplers import Info, Result
 
 
@@ -17,7 +29,8 @@ def _result(alive=(True, True, True), divergent=0.0, worse=None):
         "noise": {"log_sigma_energy": noise, "log_sigma_forces": np.full((3, 5), np.log(0.05))},
     }
     failed = np.where(alive, -1, 17)
-    return Result(draws, info, np.asarray(alive), failed, 2)
+    kept = np.arange(7) >= 2
+    return Result(draws, info, np.asarray(alive), failed, kept, np.zeros((3, 5, 0)), "draws", ())
 
 
 START = {"noise": {k: np.full(3, np.log(0.04)) for k in ("log_sigma_energy", "log_sigma_forces")}}
@@ -42,3 +55,35 @@ def test_divergent_transitions_are_counted_after_burn_in():
     made = _draws(_result(divergent=1.0))
     assert "5 divergent transitions" in made.verdicts[0]
     assert made.healthy.all()
+
+
+@functools.cache
+def _posterior():
+    from ase import Atoms
+
+    frames = [
+        Frame(Atoms("Ar2", [[0, 0, 0], [d, 0, 0]]), float(d**-2), np.zeros((2, 3)), "made", i)
+        for i, d in enumerate(np.linspace(1.0, 2.0, 12))
+    ]
+    batch = make_dataset(frames, Shift((18,), (0.0,)), 2.5).batch
+    noise = dist.Exponential(1.0)
+    likelihood = EnergyForces(PairMLP(range=2.5, hidden=4), noise, noise, use_forces=False)
+    return Posterior(likelihood, WeightPrior.normal(1.0), batch, chunk=12)
+
+
+BUILD = {
+    "sghmc": lambda t: samplers.sghmc(t, samplers.constant(1e-6), 0.1),
+    "resgld": lambda t: samplers.resgld(t, samplers.constant(1e-6), (1.0, 5.0), 2, 2),
+    "cyclical": lambda t: samplers.cyclical(functools.partial(samplers.sgld, t), 1e-5, 20),
+    "amagold": lambda t: samplers.amagold(t, 1e-3, 0.1, 3),
+}
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_any_sampler_draws_from_the_posterior(name):
+    settings = infer.Sampling(chains=2, draws=3, burn_in=20, thinning=2, batch_size=4)
+    made = infer.sample(jax.random.key(0), _posterior(), settings, build=BUILD[name])
+    assert made.healthy.all()
+    leaves = jax.tree.leaves(made.params)
+    assert all(x.shape[:2] == (2, 3) for x in leaves)
+    assert made.log_density.shape == (2, 3)
