@@ -53,7 +53,7 @@ N, CHAINS, DRAWS = 100, 10, 100
 CUTOFF, BASIS, HIDDEN = 2.5, 6, 64
 INTERVAL = (1.0615, 1.18)
 GRID = np.linspace(0.95, 1.6, 66)  # beyond the data on both sides
-INSIDE = (GRID >= INTERVAL[0]) & (GRID <= INTERVAL[1])
+INSIDE = np.abs(GRID - np.mean(INTERVAL)) <= np.ptp(INTERVAL) / 2
 HELD_OUT = np.linspace(*INTERVAL, 60)
 CELLS = 10
 MEMBERS = (1, 2, 5, 10)  # numbers of chains the draws are taken from
@@ -63,9 +63,9 @@ SETTINGS = {
         "nuts": {"warmup": 200, "draws": 200, "max_doublings": 7},
         "steps": 100_000,  # of the mini-batch samplers and the ensemble
         "replica_steps": 40_000,
-        "cycles": (11, 9000),
+        "cycles": (21, 4500),
         "metropolis": (1000, 2000),
-        "warm": 10_000,
+        "warm": 20_000,
         "swag": 20_000,
     },
     "full": {
@@ -325,14 +325,12 @@ class Runner:
         return Made(curves[fine], sigma, gradients, made.seconds, note, more)
 
 
-def nuts(do: Runner, start: Any, key: str) -> Made:
+def nuts(do: Runner, name: str, start: Any, note: str) -> Made:
     at = do.setting["nuts"]
     return do(
-        key,
-        f"{at['warmup']} warm-up steps, up to 2^{at['max_doublings']} leapfrog steps, warm start",
-        s.nuts(
-            do.target, at["warmup"], max_doublings=at["max_doublings"], initial_step_size=1e-3
-        ),
+        name,
+        f"{at['warmup']} warm-up steps, up to 2^{at['max_doublings']} leapfrog steps; {note}",
+        s.nuts(do.target, at["warmup"], max_doublings=at["max_doublings"], initial_step_size=1e-3),
         start,
         lambda r, steps: N * float(r.info.extra["gradients"].sum(axis=1).mean()),
         batch=None,
@@ -390,9 +388,7 @@ def mini_batch(do: Runner) -> dict[str, Made]:
     made["reSGLD"] = do(
         "reSGLD",
         "as pSGLD with small steps on T = 1, 2, 4, 8, 16; a swap in 10 steps, full-data energies",
-        s.resgld(
-            target, falling, ladder, swap_every=10, num_estimates=0, preconditioner=adapting
-        ),
+        s.resgld(target, falling, ladder, swap_every=10, num_estimates=0, preconditioner=adapting),
         do.warm,
         lambda r, steps: 10 * steps * len(ladder),
         batch=1,
@@ -403,25 +399,27 @@ def mini_batch(do: Runner) -> dict[str, Made]:
     )
     count, length = at["cycles"]
     kept = DRAWS // (count - 1)
-    made["cyclical pSGLD"] = do(
-        "cyclical pSGLD",
-        f"batch 1, {count} cycles of {length} from h 3e-3, last 5 % of each but the first kept,"
-        " noise throughout; start from the prior",
-        s.cyclical(
-            functools.partial(s.psgld, target, adapt_steps=None),
-            first=3e-3,
-            cycle_length=length,
-            exploration=0.95,
-            last=1e-6,
-            explore_without_noise=False,
-        ),
-        do.random,
-        lambda r, steps: steps,
-        batch=1,
-        burn_in=length,
-        draws=DRAWS,
-        thinning=length // 20 // kept,
-    )
+    for name, batch in (("cyclical SGHMC", 1), ("cyclical SGHMC, batch 10", 10)):
+        made[name] = do(
+            name,
+            f"batch {batch}, {count} cycles of {length} from h 1e-4, last 5 % of each but the"
+            " first kept, noise throughout, else as SGHMC; start from the prior",
+            s.cyclical(
+                functools.partial(s.sghmc, target, friction=0.1, preconditioner=adapting),
+                first=1e-4,
+                cycle_length=length,
+                exploration=0.95,
+                last=1e-7,
+                # without noise the free directions collapse, and 5 % of a cycle do not refill them
+                explore_without_noise=False,
+            ),
+            do.random,
+            lambda r, steps, batch=batch: batch * steps,
+            batch=batch,
+            burn_in=length,
+            draws=DRAWS,
+            thinning=length // 20 // kept,
+        )
     adapt, sample = at["metropolis"]
     made["AMAGOLD"] = do(
         "AMAGOLD",
@@ -446,9 +444,9 @@ def mini_batch(do: Runner) -> dict[str, Made]:
             start,
             lambda r, steps: steps,
             batch=1,
-            burn_in=0,
+            burn_in=steps - steps // 20,
             draws=1,
-            thinning=steps,
+            thinning=steps // 20,
         )
     swag = at["swag"]
     made["SWAG"] = do(
@@ -509,9 +507,9 @@ class Space(NamedTuple):
     @classmethod
     def of(cls, draws: np.ndarray) -> "Space":
         where = draws[:, : len(GRID)].std(axis=0) > 0.1
-        open_ = draws[:, : len(GRID)][:, where]
-        centre, scale = open_.mean(axis=0), open_.std(axis=0)
-        z = (open_ - centre) / scale
+        free = draws[:, : len(GRID)][:, where]
+        centre, scale = free.mean(axis=0), free.std(axis=0)
+        z = (free - centre) / scale
         _, values, axes = np.linalg.svd(z, full_matrices=False)
         made = cls(
             where, centre, scale, axes[:3], float((values[:3] ** 2).sum() / (values**2).sum()),
@@ -633,9 +631,15 @@ def run(setting: Setting, out: Path) -> dict:
     do = Runner(at)
     collapsed = Collapsed.of(do.distances)
     truth = exact(at["exact"], collapsed, sigma=1e-3)
-    reference = nuts(do, do.warm, "NUTS, reference")
+    reference = nuts(do, "NUTS, reference", do.warm, "warm start")
+    # ten other chains, for a distance to the reference that is not one to itself
     again, _ = do.optimised(do.likelihood, prior_start(jax.random.key(SEED + 7), CHAINS))
-    methods = {"NUTS": nuts(do, again, "NUTS")} | mini_batch(do)
+    usual, _ = do.optimised(do.likelihood, network_start(jax.random.key(SEED + 2), CHAINS))
+    methods = {
+        "NUTS": nuts(do, "NUTS", again, "warm start"),
+        "NUTS, usual start": nuts(do, "NUTS, usual start", usual, "warm start from usual start"),
+        **mini_batch(do),
+    }
 
     flat = truth.curves.reshape(-1, truth.curves.shape[2])
     step = max(1, len(flat) // 1000)
@@ -656,8 +660,8 @@ def run(setting: Setting, out: Path) -> dict:
         | {"gradients": truth.gradients}
     }
     rows = {"exact": whole} | rows
-    curves = {"exact": truth, "NUTS": reference, **{k: v for k, v in methods.items() if k != "NUTS"}}
-    _bands(curves, out / "lennard_jones_bands.png")
+    curves = {"exact": truth, **methods}
+    _bands(curves, reference, out / "lennard_jones_bands.png")
     _calibration(rows, out / "lennard_jones_miscalibration.png")
     _cost(rows, out / "lennard_jones_cost.png")
     _modes(curves, space, rows, out / "lennard_jones_modes.png")
@@ -683,12 +687,14 @@ def run(setting: Setting, out: Path) -> dict:
 LOOKS = {
     "exact": (GREY, "-", "*"),
     "NUTS": (BLACK, "-", "o"),
+    "NUTS, usual start": (BLACK, "--", "o"),
     "pSGLD, paper": (BLUE, "-", "s"),
     "pSGLD, small steps": (SKY, "-", "s"),
     "SGHMC": (GREEN, "-", "D"),
     "AMAGOLD": (GREEN, "--", "D"),
     "reSGLD": (PURPLE, "-", "^"),
-    "cyclical pSGLD": (RED, "-", "P"),
+    "cyclical SGHMC": (RED, "-", "P"),
+    "cyclical SGHMC, batch 10": (RED, "--", "P"),
     "ensemble": (ORANGE, "-", "v"),
     "ensemble, usual start": (ORANGE, "--", "v"),
     "SWAG": (ORANGE, ":", "X"),
@@ -696,46 +702,49 @@ LOOKS = {
 }
 
 
-def _bands(made: dict[str, Made], path: Path) -> None:
-    """Mean ± 2 sd of one run and of all ten; behind them the exact posterior."""
-    figure, panels = plt.subplots(3, 4, figsize=(11, 7.2), sharex=True, sharey=True)
+def _interval(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and mean ± 2 sd on the grid."""
+    mean, sd = draws[:, : len(GRID)].mean(axis=0), draws[:, : len(GRID)].std(axis=0)
+    return mean, mean - 2 * sd, mean + 2 * sd
 
-    def interval(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        grid = draws[:, : len(GRID)]
-        return grid.mean(axis=0), *(grid.mean(axis=0) + k * grid.std(axis=0) for k in (-2, 2))
 
-    flat = made["exact"].curves.reshape(-1, made["exact"].curves.shape[2])
-    centre, low, high = interval(flat)
-    nuts_low, nuts_high = interval(pooled(made["NUTS"].curves, range(CHAINS)))[1:]
-    for axes, (name, method) in zip(panels.flat, made.items(), strict=True):
+def _bands(made: dict[str, Made], reference: Made, path: Path) -> None:
+    """Mean ± 2 sd of one run and of all ten; behind them both references."""
+    figure, panels = plt.subplots(3, 5, figsize=(12.5, 7.2), sharex=True, sharey=True)
+    truth = _interval(made["exact"].curves.reshape(-1, made["exact"].curves.shape[2]))
+    nuts_band = _interval(pooled(reference.curves, range(len(reference.curves))))
+    for axes, (name, method) in zip(panels.flat, made.items(), strict=False):
         colour = LOOKS[name][0]
-        axes.fill_between(GRID, low, high, color=LIGHT, lw=0)
-        if name == "exact":
-            axes.plot(GRID, centre, color=GREY)
-        else:
-            mean, below, above = interval(pooled(method.curves, range(len(method.curves))))
-            axes.fill_between(GRID, below, above, color=colour, alpha=0.3, lw=0)
+        axes.fill_between(GRID, truth[1], truth[2], color=LIGHT, lw=0)
+        if name != "exact":
+            mean, low, high = _interval(pooled(method.curves, range(len(method.curves))))
+            axes.fill_between(GRID, low, high, color=colour, alpha=0.3, lw=0)
             if method.curves.shape[1] > 1:
-                one_mean, one_low, one_high = interval(pooled(method.curves, [0]))
-                axes.fill_between(GRID, one_low, one_high, color=colour, alpha=0.75, lw=0)
+                _, low, high = _interval(pooled(method.curves, [0]))
+                axes.fill_between(GRID, low, high, color=colour, alpha=0.75, lw=0)
             axes.plot(GRID, mean, color=colour, lw=1)
-        axes.plot(GRID, nuts_low, ":", color=BLACK, lw=0.9)
-        axes.plot(GRID, nuts_high, ":", color=BLACK, lw=0.9)
+        for edge in nuts_band[1:]:
+            axes.plot(GRID, edge, ":", color=BLACK, lw=0.9)
         axes.plot(GRID, well(GRID), "--", color=BLACK, lw=1)
         axes.axvspan(*INTERVAL, ymax=0.03, color=BLACK)
         axes.set_title(name, color=colour, fontweight="bold")
-    first = panels[0, 0]
-    first.set(xlim=(GRID[0], GRID[-1]), ylim=(-9, 9))
-    first.text(1.22, 6.9, "exact, ±2 sd", color=GREY, fontsize=8)
-    first.text(1.22, -8.1, "dotted: ten NUTS chains\ndashed: Lennard-Jones", fontsize=7, va="bottom")
-    first.annotate("data", (1.12, -8.4), (0.98, -7.2), fontsize=8,
-                   arrowprops={"arrowstyle": "-", "lw": 0.6})  # fmt: skip
-    second = panels[0, 1]
-    second.text(1.2, -8.1, "light: ten chains\ndark: one chain", fontsize=7, va="bottom")
+    panels[0, 0].set(xlim=(GRID[0], GRID[-1]), ylim=(-9, 9), yticks=(-8, -4, 0, 4, 8))
     for axes in panels[-1]:
         axes.set_xlabel(r"distance $d/\sigma$")
     for axes in panels[:, 0]:
         axes.set_ylabel(r"energy $U/\epsilon$")
+    key = panels[-1, -1]
+    key.clear()
+    key.axis("off")
+    patches = [plt.Rectangle((0, 0), 1, 1, color=c, alpha=a, lw=0)
+               for c, a in ((LIGHT, 1), (RED, 0.3), (RED, 0.75), (BLACK, 1))]  # fmt: skip
+    lines = [plt.Line2D([], [], color=BLACK, ls=style, lw=1) for style in (":", "--")]
+    key.legend(
+        [patches[0], lines[0], patches[1], patches[2], lines[1], patches[3]],
+        ["exact posterior", "NUTS reference", "ten chains or members", "one chain",
+         "Lennard-Jones", "range of the data"],
+        loc="center", title="mean ± 2 sd", title_fontsize=9, fontsize=9,
+    )  # fmt: skip
     figure.savefig(path, dpi=DPI)
     plt.close(figure)
 
@@ -755,9 +764,22 @@ def _spread_labels(positions: list[float], gap: float) -> list[float]:
     return made.tolist()
 
 
+def _label(axes: Any, points: dict[str, tuple[float, float]], x: float, gap: float) -> None:
+    """Names at the right, kept apart, each tied to its point; heights in axes fractions."""
+    to_axes = axes.transData + axes.transAxes.inverted()
+    spots = {name: to_axes.transform(point) for name, point in points.items()}
+    heights = _spread_labels([y for _, y in spots.values()], gap)
+    for (name, spot), height in zip(spots.items(), heights, strict=True):
+        axes.annotate(
+            name, spot, (x, height), xycoords="axes fraction", textcoords="axes fraction",
+            color=LOOKS[name][0], fontsize=8, va="center",
+            arrowprops={"arrowstyle": "-", "lw": 0.4, "color": LOOKS[name][0], "shrinkB": 3},
+        )  # fmt: skip
+
+
 def _calibration(rows: dict[str, dict], path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(7.2, 4.4))
-    ends, names = [], []
+    figure, axes = plt.subplots(figsize=(8, 4.8))
+    ends = {}
     for name, row in rows.items():
         if name == "exact":
             continue
@@ -765,87 +787,85 @@ def _calibration(rows: dict[str, dict], path: Path) -> None:
         values = [row["chains"][m]["miscalibration"] for m in sizes]
         colour, style, marker = LOOKS[name]
         axes.plot(sizes, values, style, marker=marker, ms=4, color=colour)
-        ends.append(values[-1])
-        names.append(name)
+        ends[name] = (sizes[-1], values[-1])
     level = rows["exact"]["chains"][1]["miscalibration"]
     axes.axhline(level, color=GREY, lw=0.8)
-    axes.text(0.95, level + 0.006, "exact", color=GREY, fontsize=8)
-    for name, end, height in zip(names, ends, _spread_labels(ends, 0.023), strict=True):
-        axes.annotate(
-            name, (10, end), (12, height), color=LOOKS[name][0], fontsize=8, va="center",
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": LOOKS[name][0]},
-        )  # fmt: skip
-    axes.set(xscale="log", xlim=(0.9, 22), ylim=(0, 0.52), xlabel="chains or members that share 100 draws",
-             ylabel="miscalibration area, d/σ 0.95 … 1.6")  # fmt: skip
+    axes.text(0.92, level + 0.005, "exact posterior", color=GREY, fontsize=8)
+    axes.set(
+        xscale="log", xlim=(0.9, 30), ylim=(0, 0.5),
+        xlabel="chains or members that share 100 draws",
+        ylabel=r"miscalibration area, $d/\sigma$ in 0.95 … 1.6",
+    )  # fmt: skip
     axes.set_xticks(MEMBERS, [str(m) for m in MEMBERS])
     axes.minorticks_off()
+    figure.canvas.draw()
+    _label(axes, ends, 0.74, 0.05)
     figure.savefig(path, dpi=DPI)
     plt.close(figure)
 
 
 def _cost(rows: dict[str, dict], path: Path) -> None:
-    """Distance to the exact posterior against gradients, from one chain to ten."""
-    figure, panels = plt.subplots(1, 2, figsize=(11, 4.8))
-    for axes, where, text in zip(
-        panels, ("outside", "inside"), ("outside the data", "inside the data"), strict=True
-    ):
-        points = {}
-        for name, row in rows.items():
-            sizes = sorted(row["chains"])
-            x = [row["chains"][m]["gradients"] for m in sizes]
-            y = [row["chains"][m][f"w1_exact_{where}"] for m in sizes]
-            colour, style, marker = LOOKS[name]
-            axes.plot(x, y, style, color=colour, lw=1.2)
-            axes.plot(x[0], y[0], marker, color="white", mec=colour, ms=6, mew=1.4)
-            axes.plot(x[-1], y[-1], marker, color=colour, ms=6)
-            points[name] = (x[-1], y[-1])
-        axes.set(xscale="log", xlabel="per-datum gradients", title=text)
-        axes.set_ylabel(r"$W_1$ to the exact predictive / $\epsilon$")
-        if where == "inside":
-            axes.set_yscale("log")
-        low, high = axes.get_xlim()
-        axes.set_xlim(low, high * 40)
-        values = [p[1] for p in points.values()]
-        if where == "inside":
-            heights = np.exp(_spread_labels(np.log(values).tolist(), 0.24))
-        else:
-            heights = _spread_labels(values, 0.085)
-        for (name, point), height in zip(points.items(), heights, strict=True):
-            axes.annotate(
-                name, point, (high * 1.6, height), color=LOOKS[name][0], fontsize=8, va="center",
-                arrowprops={"arrowstyle": "-", "lw": 0.4, "color": LOOKS[name][0]},
-            )  # fmt: skip
-    figure.suptitle("open marker: one chain; filled: ten", fontsize=9)
+    """Distances to both references against gradients, from one chain to ten."""
+    figure, panels = plt.subplots(2, 2, figsize=(12, 9), sharex=True)
+    named = {"exact": "exact posterior", "nuts": "NUTS reference (ten chains)"}
+    for across, reference in zip(panels, named, strict=True):
+        for axes, where in zip(across, ("outside", "inside"), strict=True):
+            ends = {}
+            for name, row in rows.items():
+                sizes = sorted(m for m in row["chains"])
+                x = [row["chains"][m]["gradients"] for m in sizes]
+                y = [row["chains"][m][f"w1_{reference}_{where}"] for m in sizes]
+                colour, style, marker = LOOKS[name]
+                axes.plot(x, y, style, color=colour, lw=1.2)
+                axes.plot(x[0], y[0], marker, mfc="white", mec=colour, ms=6, mew=1.4)
+                if sizes[-1] > 1:
+                    axes.plot(x[-1], y[-1], marker, color=colour, ms=6)
+                ends[name] = (x[-1], y[-1])
+            axes.set(
+                xscale="log", yscale="log", title=f"{where} the data, to the {named[reference]}"
+            )
+            low = min(row["gradients_per_chain"] for row in rows.values())
+            high = 10 * max(row["gradients_per_chain"] for row in rows.values())
+            axes.set_xlim(low / 2, high * 10 ** (0.65 * np.log10(high / low)))
+            if where == "outside":
+                axes.set_ylabel(r"Wasserstein-1 distance of predictives / $\epsilon$")
+            if reference == "nuts":
+                axes.set_xlabel("per-datum gradients")
+            figure.canvas.draw()
+            _label(axes, ends, 0.72, 0.045)
+    figure.suptitle("open marker: one chain or two members; filled: ten", fontsize=9)
     figure.savefig(path, dpi=DPI)
     plt.close(figure)
 
 
 def _modes(made: dict[str, Made], space: Space, rows: dict[str, dict], path: Path) -> None:
-    """Functions outside the data on two principal axes: exact draws, ten runs, one of them."""
-    names = ["exact", "NUTS", "pSGLD, paper", "pSGLD, small steps", "reSGLD", "cyclical pSGLD"]
-    figure, panels = plt.subplots(2, 3, figsize=(9.5, 6.4), sharex=True, sharey=True)
+    """Functions off the data on two principal axes: exact draws, ten runs, one of them."""
+    names = (
+        "exact", "NUTS", "NUTS, usual start", "pSGLD, paper", "pSGLD, small steps", "reSGLD",
+        "cyclical SGHMC", "cyclical SGHMC, batch 10",
+    )  # fmt: skip
+    figure, panels = plt.subplots(2, 4, figsize=(12, 6.6), sharex=True, sharey=True)
     behind = space.scores(made["exact"].curves.reshape(-1, made["exact"].curves.shape[2]))
-    palette = [BLUE, ORANGE, GREEN, RED, PURPLE, SKY, "#8c6d31", BLACK, "#999933", "#661100"]
+    palette = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, "#8c6d31", BLACK, "#999933", "#661100")
     for axes, name in zip(panels.flat, names, strict=True):
         curves = made[name].curves
         axes.plot(behind[:, 0], behind[:, 1], ".", color=LIGHT, ms=3, mew=0)
         for chain in reversed(range(len(curves))):
             points = space.scores(pooled(curves, [chain]))
-            first = chain == 0
-            axes.plot(
-                points[:, 0], points[:, 1], "o" if first else ".", color=palette[chain],
-                ms=3.5 if first else 3, mew=0, alpha=0.95 if first else 0.4,
-            )  # fmt: skip
-        single = rows[name]["single_run"]
-        axes.set_title(f"{name}: a run visits {np.mean(single['cells']):.1f} of {CELLS} parts")
-    panels[0, 0].set(xlim=(-4, 4), ylim=(-4, 4))
+            size, alpha = (4, 1) if chain == 0 else (3, 0.45)
+            axes.plot(points[:, 0], points[:, 1], "o", color=palette[chain], ms=size, mew=0,
+                      alpha=alpha)  # fmt: skip
+        cells = np.mean(rows[name]["single_run"]["cells"])
+        axes.set_title(f"{name}\na run visits {cells:.1f} of {CELLS} parts")
+    panels[0, 0].set(xlim=(-4.5, 4.5), ylim=(-4.5, 4.5))
     for axes in panels[-1]:
         axes.set_xlabel("first principal axis / sd")
     for axes in panels[:, 0]:
         axes.set_ylabel("second principal axis / sd")
     figure.suptitle(
-        "Functions outside the data: grey, exact posterior; one colour a run, the first in bold",
-        fontsize=9,
+        "Functions where the data leave them open: exact posterior in grey; one colour a run,"
+        " the blue one in front",
+        fontsize=10,
     )
     figure.savefig(path, dpi=DPI)
     plt.close(figure)

@@ -228,7 +228,7 @@ def methods(target: s.Target) -> dict[str, Method]:
         "ensemble": Method(
             "approximation", lambda at: optimiser(target), B,
             "Adam 0.1, cosine decay; one member a chain",
-            steps=lambda at: {"burn_in": 0, "draws": 1, "thinning": WARM}, start="broad",
+            steps=lambda at: {"burn_in": WARM - 100, "draws": 1, "thinning": 100}, start="broad",
         ),
         "SWAG": Method(
             "approximation",

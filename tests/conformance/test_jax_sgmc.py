@@ -102,7 +102,7 @@ def _exactly(copies, iterations):
     """The quick start by SGGMC: (shift of the mean, ratio of sds), in exact standard deviations."""
     problem = Regression(copies)
     mean, sd = problem.exact()
-    curvature = np.append(np.sum(problem.x**2, axis=0) / 0.25, 2000.0)
+    curvature = copies * np.append(np.sum(problem.x**2, axis=0) / 0.25, 2000.0)
     mass = {"w": jnp.asarray(curvature[:4, None]), "log_sigma": jnp.asarray(curvature[4])}
     sggmc = alias.sggmc(
         potential.minibatch_potential(**problem.model),

@@ -29,7 +29,7 @@ if GYM is None:
 
 ALPHA = 0.001  # chance that a right sampler fails at one target
 CHAINS = 16  # right ones, and as many wrong ones
-WRONG = 1.5  # power of the likelihood in the control, as from a wrong N/B
+WRONG = 0.5  # power of the likelihood in the control: half the data; more than 1 can lose chains
 
 
 class Reference(NamedTuple):
