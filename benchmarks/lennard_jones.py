@@ -749,19 +749,18 @@ def _bands(made: dict[str, Made], reference: Made, path: Path) -> None:
     plt.close(figure)
 
 
-def _spread_labels(positions: list[float], gap: float) -> list[float]:
-    """Heights at least ``gap`` apart, near the given ones."""
+def _spread_labels(positions: Sequence[float], gap: float) -> np.ndarray:
+    """Heights in (0, 1) at least ``gap`` apart, near the given ones."""
     order = np.argsort(positions)
     heights = np.asarray(positions, float)[order]
     for _ in range(200):
         for i in range(len(heights) - 1):
-            short = gap - (heights[i + 1] - heights[i])
-            if short > 0:
-                heights[i] -= short / 2
-                heights[i + 1] += short / 2
+            short = max(0.0, gap - (heights[i + 1] - heights[i]))
+            heights[i : i + 2] += -short / 2, short / 2
+        heights = np.clip(heights, 0.03, 0.97)
     made = np.empty_like(heights)
     made[order] = heights
-    return made.tolist()
+    return made
 
 
 def _label(axes: Any, points: dict[str, tuple[float, float]], x: float, gap: float) -> None:
@@ -827,7 +826,14 @@ def _cost(rows: dict[str, dict], path: Path) -> None:
             )
             low = min(row["gradients_per_chain"] for row in rows.values())
             high = 10 * max(row["gradients_per_chain"] for row in rows.values())
-            axes.set_xlim(low / 2, high * 10 ** (0.65 * np.log10(high / low)))
+            axes.set_xlim(low / 2, high * (high / low) ** 0.65)
+            decades = np.arange(np.ceil(np.log10(low / 2)), np.log10(high) + 0.3)
+            axes.set_xticks(10**decades)
+            axes.minorticks_off()
+            if where == "outside":
+                bottom, top = axes.get_ylim()
+                ticks = [v for v in (0.1, 0.2, 0.5, 1, 2, 5) if bottom <= v <= top]
+                axes.set_yticks(ticks, [str(v) for v in ticks])
             if where == "outside":
                 axes.set_ylabel(r"Wasserstein-1 distance of predictives / $\epsilon$")
             if reference == "nuts":

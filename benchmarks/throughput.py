@@ -152,7 +152,7 @@ def step_cost(quick: bool) -> list[dict]:
     start = {k: jnp.asarray(v) for k, v in network(1).items()}
     schnet, frames, molecule = ethanol()
     cases = [
-        ("SchNet, ethanol, batch 8", schnet, frames, molecule, 8, 40 if quick else 200),
+        ("SchNet, ethanol, batch 8", schnet, frames, molecule, 8, 100 if quick else 200),
         ("MLP, batch 512", target, data, start, 512, 100 if quick else 500),
         ("MLP, batch 64", target, data, start, 64, 400 if quick else 2000),
     ]
@@ -164,7 +164,7 @@ def step_cost(quick: bool) -> list[dict]:
                 psgld(case, constant(STEP), adapt_steps=0), positions, values, batch, steps
             ),
         }
-        found = in_turn(timers, 7 if quick else 15)
+        found = in_turn(timers, 15 if quick else 31)
         one = jax.tree.map(lambda x: x[0], positions)
         noise = _seconds(lambda k, one=one: tree.random_normal_like(k, one), jax.random.key(0))
         least = {k: min(v) / steps for k, v in found.items()}
@@ -207,6 +207,9 @@ def chains_and_peers(quick: bool, folder: Path) -> dict:
         "pSGLD, eight runs in turn": lambda: sum(run() for run in single),
         "SGLD, eight chains in one program": timer(plain, positions, data, batch, steps),
         "blackjax SGLD, same loop": timer(peer_blackjax, positions, data, batch, steps),
+        "gradients alone, eight chains": timer(
+            bare_gradient(target), positions, data, batch, steps
+        ),
     }
     found = in_turn(timers, 5 if quick else 11)
     rows = {
