@@ -384,11 +384,12 @@ def _marginals(draws: dict[str, np.ndarray], rows: dict[str, dict], path: Path) 
         for name in others:
             values = draws[name][..., index].ravel()
             colour, style = looks[name]
-            if values.std() < 0.2 * sd:
+            if values.std() < 0.35 * sd:
                 axes.plot(values, np.zeros_like(values), "|", color=colour, ms=14, mew=1)
             else:
                 axes.plot(x, stats.gaussian_kde(values)(x), style, color=colour, lw=1)
         axes.set(xlabel=LABELS[index], xlim=(x[0], x[-1]), ylim=(0, 0.56 / sd), yticks=[])
+        axes.locator_params(axis="x", nbins=4)
         axes.spines["left"].set_visible(False)
         if index % 3 == 0:
             axes.set_ylabel("posterior density")

@@ -12,6 +12,8 @@ def advise(
     failed_at: np.ndarray,
     infos: Info,
     rhat: np.ndarray,
+    first: np.ndarray,
+    size: int,
 ) -> tuple[str, ...]:
     """Sentences for the person who reads the result; none where all is well.
 
@@ -19,6 +21,8 @@ def advise(
         alive, failed_at: (chain,).
         infos: arrays (chain, period) after burn-in.
         rhat: (q,) R-hat of the watched quantities; NaN where it is unknown.
+        first: (chain,) log density in the first period of the run.
+        size: number of parameters; equilibrium costs half a unit of log density for each.
     """
     made = []
     for chain in np.flatnonzero(~alive):
@@ -26,6 +30,14 @@ def advise(
             f"chain {chain} met a non-finite number at step {failed_at[chain]} and stands still:"
             " lower the step size, clip gradients, or start from an optimised position"
         )
+    trace = np.asarray(infos.log_density)
+    if trace.size:
+        fall = np.asarray(first) - trace[:, -max(1, trace.shape[1] // 4) :].mean(axis=1)
+        for chain in np.flatnonzero(alive & (fall > 10 * size + 100)):
+            made.append(
+                f"chain {chain} runs away: its log density fell by {fall[chain]:.3g}, where"
+                f" {size} parameters at equilibrium cost about {size / 2:.0f}; lower the step size"
+            )
     worst = _worst(rhat)
     if worst is not None and rhat[worst] > 1.1:
         made.append(

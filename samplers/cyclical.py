@@ -33,7 +33,9 @@ def cyclical(
         cycle_length: C, in steps of the sampler.
         exploration: the part of a cycle that gives no draws, in [0, 1).
         last: step size at the end of a cycle; above 0 the last draws of a cycle still move.
-        explore_without_noise: temperature 0 in that part, as in the paper; False keeps the noise.
+        explore_without_noise: temperature 0 in that part, as in the paper; False keeps the noise,
+            which on ill-conditioned targets gives draws of a better law: the noisy part is then
+            not too short to warm up the chain again.
 
     Example:
         >>> import functools, jax.numpy as jnp

@@ -103,54 +103,33 @@ def fixed(metric: Any) -> Preconditioner:
     return Preconditioner(init, lambda state, gradient, step: state, lambda state: state)
 
 
-class FisherState(NamedTuple):
-    """Running mean and second moment of the mean gradient, and the number of updates."""
-
-    mean: Any
-    second_moment: Any
-    count: jax.Array
-
-
 def diagonal_fisher(
     batch_size: int, alpha: float = 0.99, damping: float = 1e-4, adapt_steps: int | None = None
 ) -> Preconditioner:
     """``G = 1/(damping + F)``, ``F`` the Fisher information of one datum (Ahn et al. 2012).
 
-    ``F = B Var(g)``: the variance over mini-batches of the mean gradient, times the batch size,
-    is the variance over data of one datum's gradient.  A step size of order ``1/N`` then moves
-    every parameter by a share of its posterior standard deviation.
+    ``F = B <g^2>``: at a mode the mean gradient ``g`` of a mini-batch has mean zero, and its
+    variance times the batch size is the variance over data of one datum's gradient.  Away from the
+    mode F is larger and steps are shorter, which is the safe side.  A step size of order ``1/N``
+    moves every parameter by a share of its posterior standard deviation.
 
     Args:
         batch_size: B, data per mini-batch.
-        alpha: memory of the running moments, in [0, 1).
+        alpha: memory of the running mean, in [0, 1).
         damping: added to F, in units of the squared gradient of one datum.
         adapt_steps: ``G`` is frozen from this step on, best the burn-in; None adapts for ever,
             which samples a law of its own (see ``rmsprop``).
     """
-    if not 0 <= alpha < 1 or not damping > 0 or batch_size < 1:
-        raise ValueError("alpha must be in [0, 1), damping and batch_size positive")
+    if not damping > 0 or batch_size < 1:
+        raise ValueError(f"damping and batch_size must be positive, not {damping}, {batch_size}")
+    moments = rmsprop(alpha, 1.0, adapt_steps)  # for its running mean of squares
 
-    def init(position: Any) -> FisherState:
-        nought = jax.tree.map(jnp.zeros_like, position)
-        return FisherState(nought, nought, jnp.zeros((), jnp.int32))
-
-    def update(state: FisherState, gradient: Any, step: jax.Array) -> FisherState:
-        moved = FisherState(
-            jax.tree.map(lambda m, g: alpha * m + (1 - alpha) * g, state.mean, gradient),
-            jax.tree.map(
-                lambda v, g: alpha * v + (1 - alpha) * g * g, state.second_moment, gradient
-            ),
-            state.count + 1,
-        )
-        return _until(adapt_steps, step, moved, state)
-
-    def metric(state: FisherState) -> Any:
+    def metric(state: RMSPropState) -> Any:
         correction = 1 - alpha ** state.count.astype(float)
 
-        def leaf(m: jax.Array, v: jax.Array) -> jax.Array:
-            m, v = m / correction, v / correction
-            return (1 / (damping + batch_size * jnp.maximum(v - m * m, 0))).astype(m.dtype)
+        def leaf(v: jax.Array) -> jax.Array:
+            return (1 / (damping + batch_size * v / correction)).astype(v.dtype)
 
-        return jax.tree.map(leaf, state.mean, state.second_moment)
+        return jax.tree.map(leaf, state.second_moment)
 
-    return Preconditioner(init, update, metric)
+    return moments._replace(metric=metric)

@@ -6,6 +6,7 @@ are derived from (seed, chain, step) and nothing else, so a resumed run repeats 
 bit for bit, and chains are independent by construction.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -237,9 +238,11 @@ def _records(plan: Plan, carry: Carry, keys: jax.Array, data: Any, periods: int)
             lead = (periods, plan.thinning, len(keys), *batch, plan.batch_size, *lead[1:])
         return jax.ShapeDtypeStruct(lead, jax.dtypes.canonicalize_dtype(x.dtype))
 
+    # Leaves only: a data class that checks its arrays would refuse bare shapes.
+    leaves, treedef = jax.tree.flatten(data)
     _, *made = jax.eval_shape(
-        lambda c, k, s, d: run_block(plan, c, k, s, periods, d),
-        *(carry, keys, jnp.asarray(0), jax.tree.map(shape, data)),
+        lambda c, k, s, d: run_block(plan, c, k, s, periods, jax.tree.unflatten(treedef, d)),
+        *(carry, keys, jnp.asarray(0), [shape(x) for x in leaves]),
     )
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), made)
 
@@ -301,6 +304,7 @@ def _result(store: Store, carry: Carry, kept: np.ndarray, burn_in: int) -> Resul
 
         rhat = convergence(watched).rhat
     after = jax.tree.map(lambda x: x[:, burn_in:], infos)
+    size = sum(math.prod(x.shape[2:]) for x in jax.tree.leaves(draws))
     return Result(
         draws,
         infos,
@@ -309,5 +313,5 @@ def _result(store: Store, carry: Carry, kept: np.ndarray, burn_in: int) -> Resul
         kept[: store.period],
         watched,
         store.stopped or "draws",
-        advise(alive, failed_at, after, rhat),
+        advise(alive, failed_at, after, rhat, infos.log_density[:, 0], size),
     )

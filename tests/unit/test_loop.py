@@ -106,6 +106,12 @@ def test_chains_that_disagree_are_advised_on():
     assert _run(watch=_square).advice == ()
 
 
+def test_a_finite_blow_up_is_advised_on():
+    made = _run(h=4.3, num_burn_in=0, num_draws=4)
+    assert made.alive.all()
+    assert any("runs away: its log density fell by" in text for text in made.advice)
+
+
 def test_a_ladder_with_a_gap_is_advised_on():
     def narrow(x, batch=None):
         return -0.5 * jnp.sum(x**2)
