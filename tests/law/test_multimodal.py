@@ -50,7 +50,7 @@ def _run(sampler, data, burn_in, draws, thinning, chains=8, key=0):
 
 def test_a_single_sgld_chain_stays_where_it_started():
     target, data = _target()
-    made = _run(sgld(target, constant(0.02)), data, 2000, 1000, 10)
+    made = _run(sgld(target, constant(0.005)), data, 2000, 1000, 10)
     assert np.all(_weight(made.draws) < 0.2)  # the truth is 0.7
 
 
