@@ -15,3 +15,11 @@ def x64():
     """Float64 for analytic comparisons."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def compile_fast():
+    """For programs that run for milliseconds and compile for seconds."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -38,12 +38,7 @@ DATA = jnp.asarray(np.random.default_rng(0).normal(1.5, 1.0, (40, 2)), jnp.float
 H = constant(1e-3)
 
 
-@pytest.fixture(autouse=True)
-def _compile_fast():
-    """These programs run for milliseconds and compile for seconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("compile_fast")
 
 
 def _log_density(p, batch):

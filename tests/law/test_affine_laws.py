@@ -25,7 +25,7 @@ from samplers import (
 )
 from tests.law import linear_gaussian as lg
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 KEYS = 30_000  # relative error of a variance from as many: sqrt(2/30000) = 0.8 %
 METRIC = np.array([1.7, 0.8, 0.4])
 EYE, NOUGHT = np.eye(3), np.zeros((3, 3))

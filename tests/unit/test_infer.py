@@ -67,7 +67,7 @@ def _posterior():
     ]
     batch = make_dataset(frames, Shift((18,), (0.0,)), 2.5).batch
     noise = dist.Exponential(1.0)
-    likelihood = EnergyForces(PairMLP(range=2.5, hidden=4), noise, noise, use_forces=False)
+    likelihood = EnergyForces(PairMLP(range=2.5, hidden=(4,)), noise, noise, use_forces=False)
     return Posterior(likelihood, WeightPrior.normal(1.0), batch, chunk=12)
 
 
