@@ -102,14 +102,17 @@ def pilot(
         raise ValueError(f"tolerance must lie in (0, 1), not {tolerance}")
     how = preconditioner or identity()
     make = build or (lambda schedule: sgld(target, schedule, how))
+    # data as an argument: closed over, they would be compiled into the program as constants
     measure = jax.jit(
-        jax.vmap(lambda k, x: _measure(k, target, how, x, data, batch_size, num_probes))
+        jax.vmap(
+            lambda k, x, d: _measure(k, target, how, x, d, batch_size, num_probes), (0, 0, None)
+        )
     )
     chains = len(jax.tree.leaves(positions)[0])
     step_size, traces = 0.0, []
     for index in range(rounds):
         measure_key, run_key = jax.random.split(jax.random.fold_in(key, index))
-        noise, curvature = measure(jax.random.split(measure_key, chains), positions)
+        noise, curvature = measure(jax.random.split(measure_key, chains), positions, data)
         measured = Measured(np.asarray(noise, float), np.asarray(curvature, float))
         step_size = _choose(measured, tolerance)
         made = run(
