@@ -107,19 +107,19 @@ class Method(NamedTuple):
     Attributes:
         family: what it is drawn and listed with.
         build: ``setting's numbers -> sampler``.
-        gradients: per-datum gradients of one step of one chain; None where the run reports them.
+        note: what its settings are, for the record.
+        per_estimate: gradients that one estimate takes.
         densities: full-data densities of one step.
         steps: overrides of burn_in, draws and thinning.
         batches: False for full-data samplers.
         start: "mode" (of an Adam run, whose cost is added) or "broad" (around the origin).
         per_draw: per-datum gradients spent once before every draw.
-        note: what its settings are, for the record.
     """
 
     family: str
     build: Callable[[dict], s.Sampler]
-    gradients: float | None
     note: str
+    per_estimate: float = 1
     densities: float = 0
     steps: Callable[[dict], dict] = lambda at: {}
     batches: bool = True
@@ -151,34 +151,35 @@ def methods(target: s.Target) -> dict[str, Method]:
 
     return {
         "SGLD": Method(
-            "Langevin", lambda at: s.sgld(target, s.constant(6e-6)), B, "h = 6e-6, G = 1",
+            "Langevin", lambda at: s.sgld(target, s.constant(6e-6)), "h = 6e-6, G = 1",
         ),
         "pSGLD": Method(
             "Langevin", lambda at: s.psgld(target, s.constant(langevin), at["burn_in"], lmbd=1e-3),
-            B, "h = 1.5e-6, RMSProp (alpha 0.99, lambda 1e-3) frozen after burn-in",
+            "h = 1.5e-6, RMSProp (alpha 0.99, lambda 1e-3) frozen after burn-in",
         ),
         "SVRG-LD": Method(
             "Langevin",
-            lambda at: s.sgld(s.control_variates(target), s.constant(6e-6)), 2 * B,
-            "as SGLD; control variates, their anchor renewed before every draw", per_draw=N,
+            lambda at: s.sgld(s.control_variates(target), s.constant(6e-6)),
+            "as SGLD; control variates, their anchor renewed before every draw",
+            per_estimate=2, per_draw=N,
         ),
         "SGHMC": Method(
             "Hamiltonian",
-            lambda at: s.sghmc(target, s.constant(0.05 * langevin), 0.1, metric(at)), B,
+            lambda at: s.sghmc(target, s.constant(0.05 * langevin), 0.1, metric(at)),
             "h = 7.5e-8, friction 0.1, G as pSGLD",
         ),
         "BAOAB": Method(
-            "Hamiltonian", lambda at: s.baoab(target, s.constant(time_step), rub, metric(at)), B,
+            "Hamiltonian", lambda at: s.baoab(target, s.constant(time_step), rub, metric(at)),
             "h = 3e-4, friction 0.2/h, G as pSGLD",
         ),
         "OBABO": Method(
             "Hamiltonian", lambda at: s.obabo(target, s.constant(time_step), rub, metric(at)),
-            2 * B, "as BAOAB",
+            "as BAOAB",
         ),
         "SGNHT": Method(
             # mass: the thermostat of 5 degrees of freedom should stray by a third of the friction
             "Hamiltonian",
-            lambda at: s.sgnht(target, s.constant(time_step), rub, 4e-6, metric(at)), B,
+            lambda at: s.sgnht(target, s.constant(time_step), rub, 4e-6, metric(at)),
             "as BAOAB; thermostat mass 4e-6",
         ),
         "reSGLD": Method(
@@ -187,7 +188,7 @@ def methods(target: s.Target) -> dict[str, Method]:
                 target, s.constant(langevin), (1.0, 1.5, 2.25), swap_every=10, num_estimates=4,
                 preconditioner=metric(at),
             ),
-            3 * 10 * B, "h and G as pSGLD; T = 1, 1.5, 2.25, a swap in 10 steps, 4 energy batches",
+            "h and G as pSGLD; T = 1, 1.5, 2.25, a swap in 10 steps, 4 energy batches",
             densities=3 * 4 * B / N,
             steps=lambda at: {"burn_in": at["burn_in"] // 10, "thinning": at["thinning"] // 10},
         ),
@@ -200,44 +201,43 @@ def methods(target: s.Target) -> dict[str, Method]:
                 first=4 * langevin, cycle_length=2000, exploration=0.5, last=0.4 * langevin,
                 explore_without_noise=False,
             ),
-            B, "cycles of 2000 from h = 6e-6, the second halves kept, noise throughout",
+            "cycles of 2000 from h = 6e-6, the second halves kept, noise throughout",
         ),
         "AMAGOLD": Method(
             "Metropolised",
             lambda at: s.amagold(target, 1e-3, 0.1, 10, adapt_steps=at["burn_in"]),
-            10 * B, "10 inner steps, friction 0.1, h adapted to 80 % acceptance",
+            "10 inner steps, friction 0.1, h adapted to 80 % acceptance",
             densities=1, steps=metropolised,
         ),
         "SGGMC": Method(
             "Metropolised",
             lambda at: s.sggmc(target, 1e-3, 200.0, 10, adapt_steps=at["burn_in"]),
-            2 * 10 * B, "10 inner steps, friction 200, h adapted to 80 % acceptance",
+            "10 inner steps, friction 200, h adapted to 80 % acceptance",
             densities=1, steps=metropolised,
         ),
         "HMC": Method(
-            "full data", lambda at: s.hmc(target, at["burn_in"], 10), None,
+            "full data", lambda at: s.hmc(target, at["burn_in"], 10),
             "10 leapfrog steps, window adaptation", steps=full_data, batches=False, start="broad",
         ),
         "MCLMC": Method(
-            # blackjax's integrator (McLachlan's) takes two gradients a step
-            "full data", lambda at: s.mclmc(target, at["burn_in"]), 2 * N,
+            "full data", lambda at: s.mclmc(target, at["burn_in"]),
             "energy variance 5e-4",
             steps=lambda at: {"burn_in": 4 * at["warmup"], "draws": at["draws"], "thinning": 10},
             batches=False,
         ),
         "ensemble": Method(
-            "approximation", lambda at: optimiser(target), B,
+            "approximation", lambda at: optimiser(target),
             "Adam 0.1, cosine decay; one member a chain",
             steps=lambda at: {"burn_in": WARM - 100, "draws": 1, "thinning": 100}, start="broad",
         ),
         "SWAG": Method(
             "approximation",
-            lambda at: s.swag(target, optax.sgd(0.05), at["burn_in"], rank=20), B,
+            lambda at: s.swag(target, optax.sgd(0.05), at["burn_in"], rank=20),
             "SGD at 0.05 from the mode, rank 20",
             steps=lambda at: {"burn_in": at["burn_in"] + 20 * at["thinning"]},
         ),
         "Laplace": Method(
-            "approximation", lambda at: s.laplace(target, min_precision=0.01), 0,
+            "approximation", lambda at: s.laplace(target, min_precision=0.01),
             "at the mode, all parameters",
             steps=lambda at: {"burn_in": 0, "thinning": 1}, batches=False,
         ),
@@ -275,7 +275,7 @@ def run(setting: Setting, out: Path) -> dict:
         num_burn_in=at["warmup"], num_draws=4 * at["draws"],
     )  # fmt: skip
     draws["NUTS"] = _flat(reference.result.draws)
-    gradients = N * float(reference.result.info.extra["gradients"].sum())
+    gradients = N * float(reference.result.info.gradients.sum())
     exact = exact_draws(data, 100_000)
     rows["NUTS"] = _row(draws["NUTS"], exact, None, reference, gradients, 0.0)
 
@@ -290,10 +290,9 @@ def run(setting: Setting, out: Path) -> dict:
         )  # fmt: skip
         periods = made.result.kept.size
         taken = periods * steps["thinning"] * CHAINS
-        if method.gradients is None:
-            gradients = N * float(made.result.info.extra["gradients"].sum())
-        else:
-            gradients = taken * method.gradients + CHAINS * periods * method.per_draw
+        estimates = steps["thinning"] * float(made.result.info.gradients.sum())
+        gradients = (size or N) * method.per_estimate * estimates
+        gradients += CHAINS * periods * method.per_draw
         if method.start == "mode":
             gradients += CHAINS * WARM * B
         draws[name] = _flat(made.result.draws)

@@ -97,7 +97,7 @@ def bare_gradient(target: Target) -> Sampler:
         # so small that nothing moves, and the compiler cannot know
         position = jax.tree.map(lambda x, g: x + 1e-30 * g, state.position, gradient)
         one = jnp.ones_like(log_density)
-        return state._replace(position=position), Info(log_density, one, one, 0 * one)
+        return state._replace(position=position), Info(log_density, one, one, 0 * one, one)
 
     return plain._replace(step=step)
 
@@ -112,7 +112,7 @@ def blackjax_sgld(target: Target) -> Sampler:
     def step(key: jax.Array, state: Any, batch: Any) -> tuple[Any, Info]:
         position = kernel.step(key, state.position, batch, STEP)
         one = jnp.ones(())
-        return state._replace(position=position), Info(one, one, one, 0 * one)
+        return state._replace(position=position), Info(one, one, one, 0 * one, one)
 
     return ours._replace(step=step)
 

@@ -107,6 +107,6 @@ def amagold(
             state.estimator,
             rates.update(state.rate, probability),
         )
-        return new, plain_info(new.log_density, h)._replace(acceptance=probability)
+        return new, plain_info(new.log_density, h, num_inner_steps, probability)
 
     return Sampler(init, step, refresh=refresher(how), num_batches=num_inner_steps)

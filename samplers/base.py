@@ -68,6 +68,8 @@ class Info(NamedTuple):
         step_size: the step size used.
         acceptance: acceptance rate; 1 where nothing is ever rejected.
         divergent: 1 where the integrator diverged, else 0.
+        gradients: gradients evaluated, each of one batch or, for full-data samplers, of all data;
+            an estimate counts once whatever it costs (``control_variates`` needs two).
         extra: arrays of one sampler alone by name, such as the swap rates of a ladder.
     """
 
@@ -75,6 +77,7 @@ class Info(NamedTuple):
     step_size: Array
     acceptance: Array
     divergent: Array
+    gradients: Array
     extra: dict[str, Array] = {}  # noqa: RUF012 -- never mutated
 
 
@@ -100,7 +103,13 @@ class Sampler(NamedTuple):
     keep: Callable[[np.ndarray], np.ndarray] | None = None
 
 
-def plain_info(log_density: jax.Array, step_size: jax.Array) -> Info:
-    """The report of a sampler that neither rejects nor diverges."""
+def plain_info(
+    log_density: jax.Array,
+    step_size: jax.Array,
+    gradients: int = 1,
+    acceptance: Array | float = 1.0,
+) -> Info:
+    """The report of a sampler that does not diverge."""
     nought = jax.numpy.zeros_like(log_density)
-    return Info(log_density, step_size.astype(log_density.dtype), nought + 1, nought)
+    h = step_size.astype(log_density.dtype)
+    return Info(log_density, h, nought + acceptance, nought, nought + gradients)

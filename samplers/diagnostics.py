@@ -116,7 +116,8 @@ def to_arviz(result: Result) -> Any:
 
     Group ``posterior`` holds every leaf by name (``layer/w``) and what was watched; group
     ``sample_stats`` holds, of each draw, ``lp``, ``acceptance_rate``, ``step_size``,
-    ``diverging`` and what the sampler reports besides (``swap_rate``, ``replica``, ...).
+    ``diverging``, ``gradients`` (of a step) and what the sampler reports besides
+    (``swap_rate``, ``replica``, ...).
     """
     paths = jax.tree_util.tree_flatten_with_path(result.draws)[0]
     posterior = {
@@ -131,6 +132,7 @@ def to_arviz(result: Result) -> Any:
         "acceptance_rate": info.acceptance,
         "step_size": info.step_size,
         "diverging": info.divergent > 0,
+        "gradients": info.gradients,
         **info.extra,
     }
     kept = {name: np.asarray(x)[:, result.kept] for name, x in stats.items()}

@@ -53,7 +53,7 @@ def laplace(
         flat, rebuild = _chosen(state.mode, select)
         z = jax.random.normal(key, flat.shape, flat.dtype)
         new = state._replace(position=rebuild(flat + state.root @ z))
-        return new, plain_info(state.log_density, jnp.zeros(()))
+        return new, plain_info(state.log_density, jnp.zeros(()), gradients=0)
 
     return Sampler(init, step)
 

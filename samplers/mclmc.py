@@ -121,6 +121,7 @@ def mclmc(
             state.step_size.astype(dtype),
             jnp.ones((), dtype),
             1 - report.nonans.astype(dtype),
+            jnp.full((), 2, dtype),  # of the two half-steps
             {"energy_change": jnp.asarray(report.energy_change, dtype)},
         )
         return new, info

@@ -58,6 +58,7 @@ def resgld(
     smoothing: float = 0.05,
     preconditioner: Preconditioner | None = None,
     noise_correction: bool = True,
+    step_factors: Sequence[float] | None = None,
 ) -> Sampler:
     """reSGLD with two or more temperatures; draws are the coldest replica's.
 
@@ -68,8 +69,7 @@ def resgld(
 
     Args:
         target: unbiased mini-batch density.
-        step_size: schedule of ``h`` over single SGLD steps, alike for all replicas (a hot one
-            moves as if at ``h T_k`` in its own law).
+        step_size: schedule of ``h`` over single SGLD steps.
         temperatures: the ladder relative to the target, rising; the first is what is drawn from.
         swap_every: SGLD steps between attempts.
         num_estimates: batches an attempt's energies come from; 0 takes the full-data density.
@@ -79,6 +79,8 @@ def resgld(
         preconditioner: ``G``, one for each replica; None is 1.
         noise_correction: False drops ``s^2`` and swaps too often: a control, and what a popular
             package does.
+        step_factors: (K,) what ``h`` is multiplied by in each replica; None is 1 for all (a hot
+            one then moves as if at ``h T_k`` in its own law).
     """
     ladder = jnp.asarray(temperatures)
     count = len(temperatures)
@@ -88,6 +90,9 @@ def resgld(
         raise ValueError("temperatures and swap_every must be positive, smoothing in (0, 1]")
     if num_estimates == 1 or num_estimates < 0:
         raise ValueError(f"num_estimates must be 0 (full data) or at least 2, not {num_estimates}")
+    factors = jnp.ones(count) if step_factors is None else jnp.asarray(step_factors)
+    if factors.shape != (count,) or bool((factors <= 0).any()):
+        raise ValueError(f"step_factors must be {count} positive numbers, not {step_factors}")
     drive = Drive(target, step_size, preconditioner or identity(), None)
     pairs = jnp.arange(count - 1)
     gap = 1 / ladder[:-1] - 1 / ladder[1:]
@@ -107,12 +112,17 @@ def resgld(
         )
 
     def langevin(
-        key: jax.Array, driven: DriveState, position: Position, heat: jax.Array, batch: Batch
+        key: jax.Array,
+        driven: DriveState,
+        position: Position,
+        heat: jax.Array,
+        factor: jax.Array,
+        batch: Batch,
     ) -> tuple[Position, DriveState, jax.Array, jax.Array]:
         driven, push = drive(driven, position, batch)
 
         def move(x: jax.Array, f: jax.Array, g: jax.Array, xi: jax.Array) -> jax.Array:
-            h = push.step_size.astype(x.dtype)
+            h = (push.step_size * factor).astype(x.dtype)
             return x + 0.5 * h * g * f + jnp.sqrt(h * g * heat.astype(x.dtype)) * xi
 
         noise = tree.random_normal_like(key, position)
@@ -136,8 +146,8 @@ def resgld(
             position, driven = carry
             key, batch = each
             keys = jax.random.split(key, count)
-            position, driven, log_density, h = jax.vmap(langevin, (0, 0, 0, 0, None))(
-                keys, driven, position, ladder, batch
+            position, driven, log_density, h = jax.vmap(langevin, (0, 0, 0, 0, 0, None))(
+                keys, driven, position, ladder, factors, batch
             )
             return (position, driven), (log_density[0], h[0])
 
@@ -171,7 +181,8 @@ def resgld(
             "log_densities": values[order],
         }
         h = h[-1].astype(log_density.dtype)
-        return new, Info(jnp.mean(log_density), h, nought + 1, nought, extra)
+        cost = nought + count * swap_every
+        return new, Info(jnp.mean(log_density), h, nought + 1, nought, cost, extra)
 
     def draw(state: RESGLDState) -> Position:
         return jax.tree.map(lambda x: x[0], state.position)

@@ -127,7 +127,7 @@ def sggmc(
             state.estimator,
             rates.update(state.rate, probability),
         )
-        return new, plain_info(new.log_density, h)._replace(acceptance=probability)
+        return new, plain_info(new.log_density, h, 2 * num_inner_steps, probability)
 
     return Sampler(init, step, refresh=refresher(how), num_batches=num_inner_steps)
 
@@ -169,6 +169,6 @@ def obabo(
         x = _drift(state.position, v, h)
         _, gradient = drive.estimator.estimate(driven.estimator, x, batch)
         v = _half_rub(last, _half_kick(v, gradient, g, h), heat, h, friction)
-        return OBABOState(x, v, driven), plain_info(push.log_density, h)
+        return OBABOState(x, v, driven), plain_info(push.log_density, h, 2)
 
     return Sampler(init, step, refresh=drive.refresh)

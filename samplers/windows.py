@@ -102,7 +102,7 @@ def window_adapted(
             state.step_size.astype(dtype),
             report.acceptance_rate.astype(dtype),
             report.is_divergent.astype(dtype),
-            {"gradients": jnp.asarray(report.num_integration_steps, dtype)},
+            jnp.asarray(report.num_integration_steps, dtype),
         )
         return new, info
 

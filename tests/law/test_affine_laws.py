@@ -193,20 +193,24 @@ def test_control_variates_take_the_gradient_noise_out(anchored):
 
 
 def test_each_replica_has_its_temperature(monkeypatch):
-    """Without swaps a ladder is as many SGLD chains; their step and noise scale with T."""
+    """Without swaps a ladder is as many SGLD chains, each with its temperature and step size."""
     monkeypatch.setattr(
         importlib.import_module("samplers.resgld"),
         "accept",
         lambda key, ratio: (jnp.zeros((), bool), jnp.zeros(())),
     )
-    h, ladder = 2e-3, (1.0, 3.0, 10.0)
-    sampler = resgld(lg.target(), constant(h), ladder, swap_every=1, num_estimates=2)
+    h, ladder, factors = 2e-3, (1.0, 3.0, 10.0), (1.0, 2.0, 0.5)
+    sampler = resgld(
+        lg.target(), constant(h), ladder, swap_every=1, num_estimates=2, step_factors=factors
+    )
     state = sampler.init(jax.random.key(0), jnp.asarray(lg.SHIFT))
     drift, noise, _ = lg.one_step_law(sampler, state, _keys())
     found = lg.stationary_covariance(drift, noise)
     precision = np.linalg.inv(lg.posterior_covariance())
-    a = EYE - 0.5 * h * precision
-    for k, t in enumerate(ladder):
-        expected = lg.stationary_covariance(a, h * t * EYE + 0.25 * h * h * lg.gradient_noise())
+    for k, (t, factor) in enumerate(zip(ladder, factors, strict=True)):
+        eps = factor * h
+        a = EYE - 0.5 * eps * precision
+        noise = eps * t * EYE + 0.25 * eps**2 * lg.gradient_noise()
+        expected = lg.stationary_covariance(a, noise)
         own = found[3 * k : 3 * k + 3, 3 * k : 3 * k + 3]
         assert lg.relative_error(own, expected) < 0.035

@@ -23,7 +23,7 @@ def _result(alive=(True, True, True), divergent=0.0, worse=None):
     if worse is not None:
         noise[worse] = np.log(0.9)
     trace = np.zeros((3, 7))
-    info = Info(trace, trace, trace, np.full((3, 7), divergent))
+    info = Info(trace, trace, trace, np.full((3, 7), divergent), trace)
     draws = {
         "potential": np.zeros((3, 5, 2)),
         "noise": {"log_sigma_energy": noise, "log_sigma_forces": np.full((3, 5), np.log(0.05))},
