@@ -32,7 +32,8 @@ def advise(
         )
     trace = np.asarray(infos.log_density)
     if trace.size:
-        fall = np.asarray(first) - trace[:, -max(1, trace.shape[1] // 4) :].mean(axis=1)
+        with np.errstate(invalid="ignore"):  # chains that are not alive may hold infinities
+            fall = np.asarray(first) - trace[:, -max(1, trace.shape[1] // 4) :].mean(axis=1)
         for chain in np.flatnonzero(alive & (fall > 10 * size + 100)):
             made.append(
                 f"chain {chain} runs away: its log density fell by {fall[chain]:.3g}, where"

@@ -134,6 +134,8 @@ def run(
     init_key, step_key = jax.random.split(key)
     chain_keys = jax.random.split(step_key, num_chains)
     carry = start(sampler, jax.random.split(init_key, num_chains), positions)
+    if mesh is not None:  # explicit axes (make_mesh's default) would want every gather annotated
+        mesh = jax.sharding.Mesh(mesh.devices, mesh.axis_names)
     chain_keys, carry = _shard(mesh, num_chains, (chain_keys, carry))
     like = _records(plan, carry, chain_keys, data, per_block)
     store = Store(checkpoint, fingerprint, *like)

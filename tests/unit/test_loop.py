@@ -138,7 +138,7 @@ assert len(jax.devices()) == 2
 data = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
 f = lambda x, b: -0.5 * jnp.sum(jnp.mean((b - x) ** 2, axis=0)) * 64
 target = Target(f, lambda x: f(x, data), 64)
-mesh = jax.make_mesh((2,), ("chains",), axis_types=(jax.sharding.AxisType.Auto,))
+mesh = jax.make_mesh((2,), ("chains",))
 sampler = sgld(target, constant(1e-3))
 def go(**more):
     return run(jax.random.key(0), sampler, jnp.zeros((4, 3)), data, batch_size=8, num_burn_in=10,
