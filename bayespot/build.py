@@ -22,17 +22,22 @@ from bayespot.data import (
 from bayespot.errors import UserError
 from bayespot.infer import Optimization, Sampling
 from bayespot.likelihood import EnergyForces
-from bayespot.md import NVT, Length, Stability
+from bayespot.md import NPT, NVE, NVT, Ensemble, Length, Stability
 from bayespot.observables import (
+    RDF,
+    BulkModulus,
+    Density,
     DihedralDistribution,
     DistanceDistribution,
     HeatCapacity,
+    LatticeConstant,
     MeanEnergy,
     Observable,
 )
 from bayespot.posterior import Posterior
 from bayespot.potentials import HarmonicBonds, LennardJones, PairMLP, Potential, SchNet
 from bayespot.prior import WeightPrior
+from bayespot.system import System
 from bayespot.topology import Bonds, find_bonds
 
 
@@ -137,9 +142,8 @@ def starting_frames(frames: list[Frame]) -> list[Frame]:
     ]
 
 
-def stability(config: cfg.MDConfig, frames: list[Frame]) -> Stability:
+def stability(config: cfg.MDConfig, starts: list[Frame]) -> Stability:
     """Criteria around the starting frames' mean bond lengths; periodic systems have no bonds."""
-    starts = starting_frames(frames)
     bonds = () if any(starts[0].atoms.pbc) else find_bonds(starts[0].atoms)
     if not bonds:
         return Stability(min_distance=config.min_distance)
@@ -176,23 +180,68 @@ def sampling(config: cfg.SamplerConfig) -> Sampling:
     return Sampling(**values, warm_start=None if warm is None else Optimization(**dict(warm)))
 
 
-def md(config: cfg.MDConfig) -> tuple[NVT, Length]:
+def md(config: cfg.MDConfig) -> tuple[Ensemble, Length]:
     """Settings of ``propagate``."""
-    ensemble = NVT(
-        config.temperature,
-        config.time_step,
-        config.thermostat,
-        config.friction,
-        config.relaxation_time,
-    )
+    common = (config.temperature, config.time_step)
+    if config.ensemble == "npt":
+        ensemble: Ensemble = NPT(
+            *common,
+            config.pressure,
+            config.friction,
+            config.barostat_time,
+            config.compressibility,
+            config.barostat_interval,
+        )
+    elif config.ensemble == "nve":
+        ensemble = NVE(*common)
+    else:
+        ensemble = NVT(*common, config.thermostat, config.friction, config.relaxation_time)
     return ensemble, Length(config.steps, config.equilibration, config.stride, config.blocks)
 
 
+def simulated(config: cfg.MDConfig, frames: list[Frame]) -> list[Frame]:
+    """The configurations simulations start from: the structure of [md.start], or training frames.
+
+    Raises:
+        UserError: no such structure, none that can be read, or elements training lacks.
+    """
+    if config.start is None:
+        return starting_frames(frames)
+    import ase.io
+
+    path = config.start.structure
+    if not path.is_file():
+        raise UserError(f"there is no structure {path}", "Check the path in [md.start]")
+    try:
+        atoms = ase.io.read(path)
+    except Exception as error:  # ASE's readers raise what they like
+        raise UserError(f"{path} cannot be read: {error}", "Give a file ASE reads") from error
+    atoms = atoms.repeat(config.start.repeat)  # type: ignore[union-attr]
+    known = {int(z) for f in frames for z in f.atoms.numbers}
+    unknown = sorted({int(z) for z in atoms.numbers} - known)
+    if unknown:
+        raise UserError(
+            f"{path} holds elements {unknown} that training lacks", "Train on frames with them"
+        )
+    return [Frame(atoms, 0.0, np.zeros((len(atoms), 3)), str(path), 0)]
+
+
 def observables(config: cfg.Config, frames: list[Frame]) -> list[Observable]:
-    """One object for each ``[[observables]]``."""
+    """One object for each ``[[observables]]``; ``frames`` are what is simulated."""
     num_atoms, periodic = len(frames[0].atoms), any(frames[0].atoms.pbc)
+    system = System.from_ase(frames[0].atoms)
     made: list[Observable] = []
     for o in config.observables:
+        if not all(frames[0].atoms.pbc) and isinstance(o, CRYSTALLINE):
+            raise UserError(
+                f"observable {o.name} ({o.kind}) needs a cell periodic in all three directions",
+                "Remove it, or simulate a periodic system",
+            )
+        if isinstance(o, cfg.BulkModulusObservable) and config.md.ensemble != "npt":
+            raise UserError(
+                f"observable {o.name} reads volume fluctuations, and the volume is constant",
+                'Use ensemble = "npt"',
+            )
         if periodic and isinstance(o, cfg.DistanceObservable | cfg.DihedralObservable):
             raise UserError(
                 f"observable {o.name} ({o.kind}) knows no images, and the data are periodic",
@@ -209,9 +258,42 @@ def observables(config: cfg.Config, frames: list[Frame]) -> list[Observable]:
             made.append(DihedralDistribution(o.name, o.atoms, o.bins))
         elif isinstance(o, cfg.EnergyObservable):
             made.append(MeanEnergy(o.name))
+        elif isinstance(o, cfg.RDFObservable):
+            made.append(RDF.of(o.name, system, o.high, o.bins, _elements(o)))
+        elif isinstance(o, cfg.DensityObservable):
+            made.append(Density(o.name))
+        elif isinstance(o, cfg.LatticeConstantObservable):
+            if num_atoms % o.atoms_per_cell:
+                raise UserError(
+                    f"{num_atoms} atoms are no whole number of cells of {o.atoms_per_cell}",
+                    f"Change atoms_per_cell of {o.name}",
+                )
+            made.append(LatticeConstant(o.name, num_atoms // o.atoms_per_cell))
+        elif isinstance(o, cfg.BulkModulusObservable):
+            made.append(BulkModulus(o.name, float(frames[0].atoms.get_volume())))
         else:
             made.append(HeatCapacity(o.name))
     return made
+
+
+CRYSTALLINE = (
+    cfg.RDFObservable,
+    cfg.DensityObservable,
+    cfg.LatticeConstantObservable,
+    cfg.BulkModulusObservable,
+)
+
+
+def _elements(config: cfg.RDFObservable) -> tuple[int, int] | None:
+    from ase.data import atomic_numbers
+
+    if config.elements is None:
+        return None
+    first, second = config.elements
+    for symbol in (first, second):
+        if symbol not in atomic_numbers:
+            raise UserError(f"{symbol} is no element", f"Change elements of {config.name}")
+    return atomic_numbers[first], atomic_numbers[second]
 
 
 def reference(

@@ -1,4 +1,4 @@
-"""Command line: ``bayespot run | validate | template | --version``.
+"""Command line: ``bayespot run | simulate | validate | template | --version``.
 
 Heavy imports happen inside the commands, so that help and mistakes answer at once.
 """
@@ -9,6 +9,7 @@ import logging
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -44,17 +45,51 @@ def _root(
     del show_version
 
 
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Run directory; by default runs/NAME-OF-CONFIG."),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Empty the run directory first.")]
+
+
 @app.command()
 def run(
-    config: ConfigFile,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Run directory; by default runs/NAME-OF-CONFIG."),
-    ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Empty the run directory first.")] = False,
-    debug: Debug = False,
+    config: ConfigFile, output: Output = None, fresh: Fresh = False, debug: Debug = False
 ) -> None:
     """Data to credible intervals; a killed or finished run continues where it stopped."""
+
+    def done(report: dict, folder: Path, seconds: float) -> None:  # type: ignore[type-arg]
+        _summary(report)
+        typer.echo(f"\n{folder / 'report.html'}  ({seconds:.0f} s in all)")
+
+    _job("run", config, output, fresh, debug, done)
+
+
+@app.command()
+def simulate(
+    config: ConfigFile, output: Output = None, fresh: Fresh = False, debug: Debug = False
+) -> None:
+    """Simulate every draw and print the observables; samples the posterior first if need be."""
+
+    def done(made: dict, folder: Path, seconds: float) -> None:  # type: ignore[type-arg]
+        stable = made["stability"]
+        total = stable["draws"] * stable["replicas"]
+        typer.echo(f"\n{total - stable['failed_replicas']} of {total} replicas stable")
+        _observables(made)
+        typer.echo(f"\n{folder / 'simulation.json'}  ({seconds:.0f} s in all)")
+
+    _job("simulate", config, output, fresh, debug, done)
+
+
+def _job(
+    name: str,
+    config: Path,
+    output: Path | None,
+    fresh: bool,
+    debug: bool,
+    done: Callable[[dict, Path, float], None],  # type: ignore[type-arg]
+) -> None:
+    """Run ``pipeline.NAME`` in a run directory with its log."""
     started = time.perf_counter()
 
     def work() -> None:
@@ -82,15 +117,14 @@ def run(
             from bayespot import pipeline
             from bayespot.progress import Progress
 
-            report = pipeline.run(settings, folder, Progress())
+            made = getattr(pipeline, name)(settings, folder, Progress())
         except Exception as error:
             log.error("%s: %s", type(error).__name__, error)
             raise
         finally:
             log.removeHandler(handler)
             handler.close()
-        _summary(report)
-        typer.echo(f"\n{folder / 'report.html'}  ({time.perf_counter() - started:.0f} s in all)")
+        done(made, folder, time.perf_counter() - started)
 
     _guard(work, debug)
 
@@ -105,10 +139,11 @@ def validate(config: ConfigFile, debug: Debug = False) -> None:
 
         settings = load(config)
         frames = build.read_splits(settings.data, settings.run.seed)
-        made = build.observables(settings, frames["train"])
+        starts = build.simulated(settings.md, frames["train"])
+        made = build.observables(settings, starts)
         potential = build.potential(settings.potential, frames["train"])
         build.datasets(frames, potential.cutoff)
-        build.stability(settings.md, frames["train"])
+        build.stability(settings.md, starts)
         build.md(settings.md)
         build.reference(settings.reference, made)
         sizes = ", ".join(f"{len(part)} {name}" for name, part in frames.items())
@@ -123,13 +158,14 @@ def template() -> None:
     typer.echo(files("bayespot").joinpath("template.toml").read_text(encoding="utf-8"), nl=False)
 
 
+def _line_of(*cells: str) -> None:
+    typer.echo(f"  {cells[0]:30s}" + "".join(f"{c:>14s}" for c in cells[1:]))
+
+
 def _summary(report: dict) -> None:  # type: ignore[type-arg]
-    from bayespot.report.page import rounded as near
     from bayespot.report.page import significant as sig
 
-    def line(*cells: str) -> None:
-        typer.echo(f"  {cells[0]:30s}" + "".join(f"{c:>14s}" for c in cells[1:]))
-
+    line = _line_of
     typer.echo("\nTest set")
     line("", "RMSE", "in 68 %", "in 95 %", "miscal. area")
     for name, c in report["calibration"].items():
@@ -137,6 +173,14 @@ def _summary(report: dict) -> None:  # type: ignore[type-arg]
         inside = [f"{100 * c['coverage'][k]:.0f} %" for k in ("0.68", "0.95")]
         area = sig(c["miscalibration_area"], 2)
         line(f"{name} ({unit})", sig(1000 * c["rmse"]), *inside, area)
+    _observables(report)
+
+
+def _observables(report: dict) -> None:  # type: ignore[type-arg]
+    from bayespot.report.page import rounded as near
+    from bayespot.report.page import significant as sig
+
+    line = _line_of
     typer.echo("Observables")
     line("", "mean", "95 % ±", "parameter", "MD of mean", "ref. in 95 %")
     for o in report["observables"].values():
@@ -144,6 +188,7 @@ def _summary(report: dict) -> None:  # type: ignore[type-arg]
         if "axis" in o:
             width = f"{100 * o['coverage']['relative_width95']:.0f} %" if "coverage" in o else "-"
             line(o["title"], "(curve)", width, "", "", inside)
+            _peaks(o)
         else:
             half = (o["high95"] - o["low95"]) / 2
             line(
@@ -152,6 +197,24 @@ def _summary(report: dict) -> None:  # type: ignore[type-arg]
                 *(sig(x, 2) for x in (half, o["parameter"], o["md_of_mean"])),
                 inside,
             )  # fmt: skip
+
+
+def _peaks(o: dict, most: int = 3) -> None:  # type: ignore[type-arg]
+    """The highest points of a curve, with their intervals."""
+    from bayespot.report.page import rounded as near
+    from bayespot.report.page import significant as sig
+
+    mean = o["mean"]
+    tops = [
+        i
+        for i in range(1, len(mean) - 1)
+        if mean[i] >= mean[i - 1] and mean[i] > mean[i + 1] and mean[i] > 0.2 * max(mean)
+    ]
+    for i in sorted(sorted(tops, key=lambda i: -mean[i])[:most]):
+        half = (o["high95"][i] - o["low95"][i]) / 2
+        at = f"  at {o['axis'][i]:.2f} ({o['axis_label']})"
+        _line_of(at, near(mean[i], o["total"][i]), sig(half, 2),
+                 sig(o["parameter"][i], 2), sig(o["md_of_mean"][i], 2))  # fmt: skip
 
 
 def _guard(work, debug: bool) -> None:  # type: ignore[no-untyped-def]

@@ -140,10 +140,23 @@ class SamplerConfig(Section):
         return self
 
 
-class MDConfig(Section):
-    """Simulation of all draws; times in fs, temperatures in K."""
+class Start(Section):
+    """Where simulations start, if not from the training frames."""
 
+    structure: Path
+    repeat: tuple[Count, Count, Count] = (1, 1, 1)
+
+
+class MDConfig(Section):
+    """Simulation of all draws; times in fs, temperatures in K, pressure in GPa."""
+
+    ensemble: Literal["nvt", "npt", "nve"] = "nvt"
     temperature: Positive
+    pressure: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    barostat_time: Positive = 500.0
+    compressibility: Positive = 0.01
+    barostat_interval: Count = 10
+    start: Start | None = None
     time_step: Positive = 0.5
     thermostat: Literal["langevin", "nose_hoover"] = "langevin"
     friction: Positive = 0.01
@@ -213,8 +226,47 @@ class HeatCapacityObservable(Section):
     name: Name = "heat_capacity"
 
 
+class RDFObservable(Section):
+    """Radial distribution function of a periodic system, of all atoms or of two elements."""
+
+    kind: Literal["rdf"]
+    name: Name = "rdf"
+    high: Positive = 6.0
+    bins: Count = 120
+    elements: tuple[str, str] | None = None
+
+
+class DensityObservable(Section):
+    """Mass density."""
+
+    kind: Literal["density"]
+    name: Name = "density"
+
+
+class LatticeConstantObservable(Section):
+    """Edge of the conventional cell of a cubic crystal."""
+
+    kind: Literal["lattice_constant"]
+    name: Name = "lattice_constant"
+    atoms_per_cell: Count
+
+
+class BulkModulusObservable(Section):
+    """From volume fluctuations at constant pressure."""
+
+    kind: Literal["bulk_modulus"]
+    name: Name = "bulk_modulus"
+
+
 ObservableConfig = Annotated[
-    DistanceObservable | DihedralObservable | EnergyObservable | HeatCapacityObservable,
+    DistanceObservable
+    | DihedralObservable
+    | EnergyObservable
+    | HeatCapacityObservable
+    | RDFObservable
+    | DensityObservable
+    | LatticeConstantObservable
+    | BulkModulusObservable,
     Field(discriminator="kind"),
 ]
 
@@ -294,7 +346,11 @@ def _absolute(config: Config, folder: Path) -> Config:
     reference = config.reference
     if reference is not None:
         reference = reference.model_copy(update={"file": move(reference.file)})
-    return config.model_copy(update={"data": data, "reference": reference})
+    md = config.md
+    if md.start is not None:
+        place = md.start.model_copy(update={"structure": move(md.start.structure)})
+        md = md.model_copy(update={"start": place})
+    return config.model_copy(update={"data": data, "reference": reference, "md": md})
 
 
 def _explain(error: Any, raw: dict[str, Any], source: str) -> UserError:

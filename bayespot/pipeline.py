@@ -48,6 +48,18 @@ def run(config: Config, folder: Path, progress: Progress | None = None) -> dict[
         return _Job(config, folder, progress or Progress(enabled=False)).run()
 
 
+def simulate(config: Config, folder: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Data, posterior and simulation without the report on the test set; ``simulation.json``.
+
+    ``run`` in the same folder goes on from there.
+
+    Raises:
+        UserError: as for ``run``.
+    """
+    with jax.enable_x64(config.run.precision == "float64"):
+        return _Job(config, folder, progress or Progress(enabled=False)).simulate()
+
+
 def versions() -> dict[str, str]:
     """Versions of everything that numbers depend on."""
     return {name: version(name) for name in PACKAGES}
@@ -59,34 +71,54 @@ class _Job:
         self.seconds: dict[str, float] = {}
 
     def run(self) -> dict[str, Any]:
-        with self._stage("read data"):
-            frames = build.read_splits(self.config.data, self.config.run.seed)
-            self.potential = build.potential(self.config.potential, frames["train"])
-            self.splits = build.datasets(frames, self.potential.cutoff)
-            train = self.splits.train
-            self.observables = build.observables(self.config, frames["train"])
-            self.reference = build.reference(self.config.reference, self.observables)
-            starts = build.starting_frames(frames["train"])
-            self.starts = make_dataset(starts, self.splits.shift, self.potential.cutoff)
-            self.stability = build.stability(self.config.md, frames["train"])
-            self.posterior = build.posterior(self.config.posterior, self.potential, train)
-            self.ensemble, self.length = build.md(self.config.md)
-            self.data_hash = hashlib.sha256(
-                "".join(part.fingerprint for part in self.splits[:3]).encode()
-            ).hexdigest()
-        self._open()
-        root = jax.random.key(self.config.run.seed)
-        sample_key, md_key = jax.random.split(root)
-        draws = self._sample(sample_key)
-        trajectories = self._propagate(md_key, draws)
+        draws, trajectories = self._trajectories()
         with self._stage("report"):
             report = self._report(draws, trajectories)
+        self._finish()
+        return report
+
+    def simulate(self) -> dict[str, Any]:
+        _, trajectories = self._trajectories()
+        made = {
+            "title": self.config.title,
+            "versions": versions(),
+            "data_sha256": self.data_hash,
+            "stability": _stability_summary(trajectories, self.config.md.time_step),
+            "observables": self._observables(trajectories),
+        }
+        files.write_text(self.folder / "simulation.json", json.dumps(made, indent=2) + "\n")
+        self._finish()
+        return made
+
+    def _finish(self) -> None:
         # a stage that was done before keeps its time
         path = self.folder / "timings.json"
         before = json.loads(path.read_text()) if path.exists() else {}
         files.write_text(path, json.dumps({**before, **self.seconds}, indent=2) + "\n")
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
-        return report
+
+    def _trajectories(self) -> tuple[Draws, Trajectories]:
+        """All stages but the last."""
+        with self._stage("read data"):
+            frames = build.read_splits(self.config.data, self.config.run.seed)
+            self.potential = build.potential(self.config.potential, frames["train"])
+            self.splits = build.datasets(frames, self.potential.cutoff)
+            train = self.splits.train
+            starts = build.simulated(self.config.md, frames["train"])
+            self.observables = build.observables(self.config, starts)
+            self.reference = build.reference(self.config.reference, self.observables)
+            self.starts = make_dataset(starts, self.splits.shift, self.potential.cutoff)
+            self.stability = build.stability(self.config.md, starts)
+            self.posterior = build.posterior(self.config.posterior, self.potential, train)
+            self.ensemble, self.length = build.md(self.config.md)
+            self.data_hash = hashlib.sha256(
+                "".join(part.fingerprint for part in (*self.splits[:3], self.starts)).encode()
+            ).hexdigest()
+        self._open()
+        root = jax.random.key(self.config.run.seed)
+        sample_key, md_key = jax.random.split(root)
+        draws = self._sample(sample_key)
+        return draws, self._propagate(md_key, draws)
 
     def _open(self) -> None:
         """Claim the folder, or find that it is ours already."""
@@ -175,7 +207,7 @@ class _Job:
                 stability=self.stability,
                 checkpoint=self.folder / "checkpoints" / "md",
                 fingerprint=self.fingerprint,
-                callback=self.progress.simulation(self.ensemble.time_step),
+                callback=self.progress.simulation(self.config.md.time_step),
             )
             save_trajectories(path, trajectories)
         return trajectories
@@ -185,7 +217,6 @@ class _Job:
 
         self.progress.note("predict the test set and compute diagnostics")
         calibrations = self._calibrate(draws)
-        estimates = self._estimates(trajectories)
         chains: dict[str, Any] = {"verdicts": draws.verdicts, "healthy": int(draws.healthy.sum())}
         if draws.num_draws >= 4 and self.config.sampler.method != "ensemble":
             made = infer.function_space_convergence(
@@ -221,9 +252,7 @@ class _Job:
             "chains": chains,
             "calibration": {name: dataclasses.asdict(c) for name, c in calibrations.items()},
             "stability": _stability_summary(trajectories, self.config.md.time_step),
-            "observables": {
-                o.name: _observable_json(o, *estimates[o.name]) for o in self.observables
-            },
+            "observables": self._observables(trajectories),
         }
         if self.config.reference is not None:
             report["settings"]["reference"] = self.config.reference.label
@@ -246,6 +275,10 @@ class _Job:
                 variance["log_sigma_forces"],
             ),
         }
+
+    def _observables(self, trajectories: Trajectories) -> dict[str, Any]:
+        estimates = self._estimates(trajectories)
+        return {o.name: _observable_json(o, *estimates[o.name]) for o in self.observables}
 
     def _estimates(
         self, trajectories: Trajectories
@@ -304,6 +337,8 @@ def _names(config: Config) -> Any:
 
 def _without_paths(config: Config) -> dict[str, Any]:
     content = config.model_dump(mode="json")
+    if content["md"]["start"] is not None:
+        del content["md"]["start"]["structure"]  # its atoms are part of the data's hash
     content["data"] = {k: v for k, v in content["data"].items() if "fraction" in k}
     # the title and the reference enter no number that a stage stores
     return {k: v for k, v in content.items() if k not in ("title", "reference")}

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayespot.data import Dataset
-from bayespot.md import NVT, Length, Progress, Stability, Trajectories, simulate
+from bayespot.md import Ensemble, Length, Progress, Stability, Trajectories, simulate
 from bayespot.observables import Observable
 from bayespot.potentials import Potential
 
@@ -21,7 +21,7 @@ def propagate(
     potential: Potential,
     params: Any,
     start: Dataset,
-    ensemble: NVT,
+    ensemble: Ensemble,
     length: Length,
     observables: Sequence[Observable],
     *,

@@ -19,3 +19,6 @@ NANOMETER = 10.0
 
 PICOSECOND = 1000.0
 """1 ps in fs."""
+
+GPA = float(_ase.GPa)
+"""1 GPa in eV/Angstrom^3."""

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase.neighborlist import neighbor_list
 from jaxtyping import Array, Float
 
 from bayespot.data.readers import Frame
 from bayespot.errors import UserError
-from bayespot.neighbors import Neighbors, allocate
+from bayespot.neighbors import SMALL, AllPairs, NeighborList, Neighbors
 from bayespot.system import System
 
 
@@ -136,7 +137,7 @@ def make_dataset(
             f"{odd.where} and {frames[0].where} differ in periodicity",
             "Train on frames with the same pbc, or put open ones into a large periodic cell",
         )
-    neighbors = _stack([allocate(s, cutoff, skin=0.0, capacity_factor=1.0) for s in systems], size)
+    neighbors = _lists(frames, systems, cutoff)
     forces = np.zeros((len(frames), size, 3))
     for i, frame in enumerate(frames):
         forces[i, : len(frame.atoms)] = frame.forces
@@ -151,25 +152,27 @@ def make_dataset(
     return Dataset(batch, tuple(frames), shift)
 
 
-def _stack(lists: list[Neighbors], atoms: int) -> Neighbors:
-    """One batched neighbour structure; lists are filled up to the longest."""
-    import dataclasses
-
-    from bayespot.neighbors import NeighborList
-
-    if isinstance(lists[0], NeighborList):
-        slots = max(n.index.shape[-1] for n in lists if isinstance(n, NeighborList))
-        padded = []
-        for n in lists:
-            assert isinstance(n, NeighborList)
-            extra = slots - n.index.shape[-1]
-            padded.append(
-                dataclasses.replace(
-                    n,
-                    index=jnp.pad(n.index, ((0, 0), (0, extra)), constant_values=atoms),
-                    shift=jnp.pad(n.shift, ((0, 0), (0, extra), (0, 0))),
-                    images=(),  # differ between frames, and nothing rebuilds these lists
-                )
-            )
-        lists = list(padded)
-    return jax.tree.map(lambda *x: jnp.stack(x), *lists)
+def _lists(frames: Sequence[Frame], systems: list[System], cutoff: float) -> Neighbors:
+    """Neighbours of all frames in one batch, by ASE; nothing rebuilds these lists."""
+    if not any(systems[0].pbc) and systems[0].positions.shape[0] <= SMALL:
+        return AllPairs(jnp.zeros(len(frames), bool))
+    found = [neighbor_list("ijS", frame.atoms, cutoff) for frame in frames]
+    atoms = systems[0].positions.shape[0]
+    counts = [np.bincount(i, minlength=atoms) for i, _, _ in found]
+    slots = max(1, max(int(c.max()) for c in counts))
+    index = np.full((len(frames), atoms, slots), atoms, np.int32)
+    shift = np.zeros((len(frames), atoms, slots, 3))
+    for n, ((i, j, s), count) in enumerate(zip(found, counts, strict=True)):
+        # ASE sorts by the first atom
+        slot = np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count)
+        index[n, i, slot], shift[n, i, slot] = j, s
+    return NeighborList(
+        index=jnp.asarray(index),
+        shift=jnp.asarray(shift, float),
+        reference=jnp.stack([s.positions for s in systems]),
+        reference_cell=jnp.stack([s.cell for s in systems]),
+        overflow=jnp.zeros(len(frames), bool),
+        grid=None,
+        cutoff=cutoff,
+        skin=0.0,
+    )

@@ -1,13 +1,13 @@
-"""One batched engine: draws x replicas in one compiled program, observables inside the scan.
+"""One batched engine: draws x replicas (x state points) of MD, observables inside the scan.
 
-The state has two leading axes (draw, replica); replicas of a draw share its parameters, so that
-the network's matrix products grow instead of its memory.  The neighbour rebuild is one predicate
-for the whole batch, outside ``vmap``: inside it, every replica would rebuild at every step.
+The host side: checks at the door, neighbour capacity, chunks that keep to a memory budget,
+checkpoints, progress, trajectories on disk.  The compiled side is ``program.py``.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,78 +18,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayespot.errors import UserError
-from bayespot.md import integrators
+from bayespot.md import door, program
 from bayespot.md.checkpoint import Store
-from bayespot.md.stability import Stability
-from bayespot.neighbors import allocate
+from bayespot.md.ensembles import Ensemble, Length
+from bayespot.md.stability import COLLAPSED, Stability
+from bayespot.md.trajectory import Recorder
+from bayespot.neighbors import AllPairs, NeighborList, allocate
 from bayespot.observables import Observable
-from bayespot.potentials import Potential, energy_and_forces
+from bayespot.potentials import Potential
 from bayespot.system import System
 
-
-@dataclasses.dataclass(frozen=True)
-class NVT:
-    """Constant temperature.
-
-    Attributes:
-        temperature: K.
-        time_step: fs.
-        thermostat: "langevin" (BAOAB) or "nose_hoover" (chain of 5).
-        friction: of the Langevin thermostat, 1/fs.
-        relaxation_time: tau of the Nose-Hoover chain, fs.
-    """
-
-    temperature: float
-    time_step: float = 0.5
-    thermostat: str = "langevin"
-    friction: float = 0.01
-    relaxation_time: float = 50.0
-
-    def __post_init__(self) -> None:
-        for name in ("temperature", "time_step", "friction", "relaxation_time"):
-            if not getattr(self, name) > 0:
-                raise UserError(
-                    f"MD {name} is {getattr(self, name)}", f"Give a {name} greater than zero"
-                )
-        if self.thermostat not in ("langevin", "nose_hoover"):
-            raise UserError(
-                f'unknown thermostat "{self.thermostat}"', 'Use "langevin" or "nose_hoover"'
-            )
-
-
-@dataclasses.dataclass(frozen=True)
-class Length:
-    """How long, and how often to look.
-
-    Attributes:
-        steps: production steps.
-        equilibration: steps before, not averaged.
-        stride: steps between two frames that enter averages and stability checks.
-        blocks: time blocks the production is cut into, for error bars; also the checkpoints.
-    """
-
-    steps: int
-    equilibration: int = 0
-    stride: int = 10
-    blocks: int = 10
-
-    def __post_init__(self) -> None:
-        if self.steps % (self.blocks * self.stride) or self.steps < 1:
-            raise UserError(
-                f"{self.steps} MD steps do not divide into {self.blocks} blocks of frames every"
-                f" {self.stride} steps",
-                f"Use a multiple of {self.blocks * self.stride}",
-            )
-        if self.equilibration % self.block_steps:
-            raise UserError(
-                f"{self.equilibration} equilibration steps are no whole number of blocks",
-                f"Use a multiple of {self.block_steps}",
-            )
-
-    @property
-    def block_steps(self) -> int:
-        """Steps in a block."""
-        return self.steps // self.blocks
+MOST_ROOM = 8.0
+"""A list that needs this many times its first slots means atoms that fall onto each other."""
 
 
 class Progress(NamedTuple):
@@ -112,6 +52,7 @@ class Trajectories(NamedTuple):
         reason: (draw, replica) index into ``stability.REASONS``; 0 is stable.
         failed_at: (draw, replica) step (equilibration included) of failure, -1 where none.
         capacity_retries: how often a neighbour list overflowed and the block was repeated.
+        final: the last configuration, (draw, replica) leading axes.
     """
 
     means: dict[str, dict[str, np.ndarray]]
@@ -119,13 +60,7 @@ class Trajectories(NamedTuple):
     reason: np.ndarray
     failed_at: np.ndarray
     capacity_retries: int
-
-
-class _Carry(NamedTuple):
-    states: Any  # integrator states (draw, replica, ...)
-    neighbors: Any
-    reason: jax.Array
-    failed_at: jax.Array
+    final: System | None = None
 
 
 def simulate(
@@ -133,7 +68,7 @@ def simulate(
     potential: Potential,
     params: Any,
     system: System,
-    ensemble: NVT,
+    ensemble: Ensemble,
     length: Length,
     observables: Sequence[Observable],
     *,
@@ -141,6 +76,10 @@ def simulate(
     replicas: int = 1,
     stability: Stability | None = None,
     skin: float = 0.5,
+    memory: float = 4e9,
+    mesh: jax.sharding.Mesh | None = None,
+    trajectory: Path | None = None,
+    trajectory_stride: int = 1,
     checkpoint: Path | None = None,
     fingerprint: str = "",
     callback: Callable[[Progress], None] | None = None,
@@ -152,202 +91,243 @@ def simulate(
         potential: shared by all draws.
         params: pytree with a leading draw axis.
         system: what is simulated, and where from.
-        ensemble: thermodynamic conditions.
+        ensemble: thermodynamic conditions: one for all, or a number for each replica.
         length: steps, frames and blocks.
         observables: averaged inside the scan.
         starts: (draws, replicas, atoms, 3) positions in Angstrom, a start for each trajectory.
         replicas: trajectories per draw where ``starts`` is not given.
         stability: criteria beyond "finite".
         skin: of neighbour lists, Angstrom.
+        memory: bytes a program may need at once; draws are run in chunks that keep to it.
+        mesh: one-dimensional device mesh to spread the draws over.
+        trajectory: write frames there: HDF5 (``.h5``) or, one file for each replica, extxyz
+            (a folder).
+        trajectory_stride: frames (of ``length.stride`` steps) between two that are written.
         checkpoint: folder to write after each block and to resume from, bit for bit.
         fingerprint: what the checkpoint must agree with.
         callback: called after each block.
+
+    Raises:
+        UserError: elements the potential does not know, atoms on top of each other, an impossible
+            density, constant pressure without a periodic cell.
     """
-    known = potential.elements
-    unknown = {int(z) for z in np.unique(np.asarray(system.species)) if z > 0} - (
-        known if known is not None else set(range(1, 200))
-    )
-    if unknown:
-        raise UserError(
-            f"the system holds elements {sorted(unknown)} that the potential was not trained on",
-            "Train on data with these elements",
-        )
     leaves = jax.tree.leaves(params)  # none: a potential with nothing to learn is one draw
     draws = len(leaves[0]) if leaves else 1 if starts is None else len(starts)
     if starts is None:
         starts = jnp.broadcast_to(system.positions, (draws, replicas, *system.positions.shape))
     if starts.shape != (draws, starts.shape[1], *system.positions.shape):
         raise ValueError(f"starts must be (draws, replicas, atoms, 3), not {starts.shape}")
-    first = allocate(system.replace(positions=starts[0, 0]), potential.cutoff, skin)
-    stability = stability or Stability()
-    program = _Program(potential, system, ensemble, length, tuple(observables), stability)
-    carry = program.start(key, params, starts, first)
-    factor = 1.25
-    while bool(jnp.any(carry.neighbors.overflow)):  # another start is denser than the first
-        factor *= 1.5
-        first = allocate(
-            system.replace(positions=starts[0, 0]), potential.cutoff, skin, capacity_factor=factor
+    replicas = starts.shape[1]
+    door.check(potential, system, ensemble)
+    frames = length.block_steps // length.stride
+    if trajectory is not None and frames % trajectory_stride:
+        raise UserError(
+            f"{frames} frames of a block do not divide by a trajectory stride of"
+            f" {trajectory_stride}",
+            "Choose a stride that divides it",
         )
-        carry = program.start(key, params, starts, first)
-
+    plan = program.Plan(
+        potential,
+        int(np.sum(np.asarray(system.mask))),
+        ensemble.shape,
+        length,
+        tuple(observables),
+        stability or Stability(),
+        trajectory_stride if trajectory is not None else 0,
+    )
+    batch = _Batch(plan, params, system, ensemble.conditions(draws, replicas), mesh)
+    carry = batch.start(key, starts, skin, ensemble.varies_cell)
     equilibration_blocks = length.equilibration // length.block_steps
     num_blocks = equilibration_blocks + length.blocks
     store = Store(checkpoint, fingerprint)
+    recorder = Recorder(trajectory, store.folder) if trajectory is not None else None
     done, carry, blocks = store.load(carry)
+    batch.divide(carry, memory)
     retries, started, done_before = 0, time.perf_counter(), done
     while done < num_blocks:
-        new, averages = program.block(carry, params, done * length.block_steps)
-        if bool(jnp.any(new.neighbors.overflow)):
+        new, averages = batch.block(carry, done * length.block_steps)
+        crowded = np.asarray(new.neighbors.overflow & (new.reason == 0))
+        if crowded.any():
             # The carry is that of the last good block: repeat it with more room.
-            carry = program.grow(carry)
+            carry = batch.grow(carry, crowded, done * length.block_steps)
             retries += 1
             continue
         carry = new
-        blocks.append(jax.tree.map(np.asarray, averages))
+        means, temperature, recorded = jax.tree.map(np.asarray, averages)
+        blocks.append((means, temperature))
+        if recorder is not None and done >= equilibration_blocks:
+            recorder.add(done - equilibration_blocks, recorded)
         done += 1
         store.save(done, carry, blocks[-1])
         if callback is not None:
             elapsed = (time.perf_counter() - started) / (done - done_before)
-            alive = np.asarray(carry.reason) == 0
             callback(
                 Progress(
                     done * length.block_steps,
                     num_blocks * length.block_steps,
                     elapsed,
-                    length.block_steps * draws * starts.shape[1],
+                    length.block_steps * draws * replicas,
                     elapsed * (num_blocks - done),
-                    alive,
+                    np.asarray(carry.reason) == 0,
                 )
             )
     production = jax.tree.map(lambda *x: np.stack(x), *blocks[equilibration_blocks:])
     means, temperature = production
-    return Trajectories(
-        means, temperature, np.asarray(carry.reason), np.asarray(carry.failed_at), retries
-    )
+    reason, failed_at = np.asarray(carry.reason), np.asarray(carry.failed_at)
+    if recorder is not None:
+        time_step = np.broadcast_to(np.asarray(ensemble.time_step, float), (draws, replicas))
+        between = length.stride * trajectory_stride * time_step
+        recorder.finish(system, length.blocks, between, reason)
+    final = jax.vmap(jax.vmap(lambda s: program.configuration(s, system)))(carry.states)
+    return Trajectories(means, temperature, reason, failed_at, retries, final)
 
 
-class _Program:
-    """The compiled pieces for one potential, system shape and set of conditions."""
+class _Batch:
+    """All draws: which program runs them, and in which chunks."""
 
     def __init__(
         self,
-        potential: Potential,
+        plan: program.Plan,
+        params: Any,
         system: System,
-        ensemble: NVT,
-        length: Length,
-        observables: tuple[Observable, ...],
-        stability: Stability,
+        conditions: dict[str, jax.Array],
+        mesh: jax.sharding.Mesh | None,
     ) -> None:
-        self.potential, self.system, self.ensemble = potential, system, ensemble
-        self.length, self.observables, self.stability = length, observables, stability
-        self.freedom = 3.0 * float(np.sum(np.asarray(system.mask)))
-        if ensemble.thermostat == "nose_hoover":
-            atoms = system.positions.shape[0]
-            if atoms < 2:
-                raise UserError(
-                    "a Nosé-Hoover chain cannot drive a single atom", 'Use thermostat = "langevin"'
-                )
-            self.freedom -= integrators.rigid_freedoms(atoms, not any(system.pbc))
-        self.block = jax.jit(self._block)
+        self.plan, self.params, self.system, self.conditions = plan, params, system, conditions
+        self.draws = next(iter(conditions.values())).shape[0]
+        self.mesh = mesh
+        self.chunk = self.draws
+        self.first_slots = 0
+        if mesh is not None and (len(mesh.axis_names) != 1 or self.draws % mesh.size):
+            raise ValueError(
+                f"{self.draws} draws cannot be spread over a mesh of shape {dict(mesh.shape)}:"
+                " it must have one axis that divides their number"
+            )
+        self.run = _sharded(mesh) if mesh is not None else program.run_block
 
-    def _integrator(self, params: Any, neighbors: Any) -> integrators.Integrator:
-        def force(positions: jax.Array, **unused: Any) -> jax.Array:
-            at = self.system.replace(positions=positions)
-            return energy_and_forces(self.potential, params, at, neighbors)[1]
-
-        e = self.ensemble
-        if e.thermostat == "langevin":
-            return integrators.langevin(force, e.time_step, e.temperature, e.friction)
-        return integrators.nose_hoover(
-            force, e.time_step, e.temperature, e.relaxation_time, not any(self.system.pbc)
-        )
-
-    def start(self, key: jax.Array, params: Any, starts: jax.Array, neighbors: Any) -> _Carry:
+    def start(
+        self, key: jax.Array, starts: jax.Array, skin: float, varies_cell: bool
+    ) -> program.Carry:
+        """Momenta, forces and lists; lists grow until they hold the densest start."""
         draws, replicas = starts.shape[:2]
-        # jax-md keeps its key in the state: raw keys are plain arrays that checkpoints hold
         keys = jax.random.key_data(jax.random.split(key, draws * replicas))
         keys = keys.reshape(draws, replicas, -1)
+        factor = 1.25
+        while True:
+            first = allocate(
+                self.system.replace(positions=starts[0, 0]),
+                self.plan.potential.cutoff,
+                skin,
+                capacity_factor=factor,
+                cell_margin=0.1 if varies_cell else 0.0,
+            )
+            carry, nearest = program.start(
+                self.plan, keys, self.params, self.system, self.conditions, starts, first
+            )
+            if not bool(jnp.any(carry.neighbors.overflow)):
+                break
+            factor *= 1.5
+        door.check_starts(np.asarray(nearest))
+        self.first_slots = first.index.shape[-1] if isinstance(first, NeighborList) else 0
+        return carry
 
-        def one(key: jax.Array, params: Any, positions: jax.Array) -> tuple[Any, Any]:
-            at = self.system.replace(positions=positions)
-            built = neighbors.update(at)
-            return self._integrator(params, built).init(key, at), built
-
-        each = jax.vmap(jax.vmap(one, (0, None, 0)))
-        states, built = jax.jit(each)(keys, params, starts)
-        nought = jnp.zeros((draws, replicas), jnp.int32)
-        return _Carry(states, built, nought, nought - 1)
-
-    def grow(self, old: _Carry) -> _Carry:
-        """``old`` with lists half as large again."""
-        grown = old.neighbors
-        slots = int(np.ceil(grown.index.shape[-1] * 1.5)) + 1
-        shape = (*grown.index.shape[:-1], slots)
-        grown = dataclasses.replace(
-            grown,
-            index=jnp.zeros(shape, grown.index.dtype),
-            shift=jnp.zeros((*shape, 3), grown.shift.dtype),
-            overflow=jnp.zeros_like(grown.overflow),
+    def divide(self, carry: program.Carry, memory: float) -> None:
+        """Chunks of draws whose program needs no more than ``memory`` bytes at once."""
+        if self.mesh is not None or self.draws == 1:
+            return
+        needs = program.memory_needed(
+            self.plan, carry, self.params, self.system, self.conditions, jnp.asarray(0)
         )
-        return old._replace(neighbors=self._rebuild(grown, old.states.position))
+        if needs is None:  # a backend that does not tell
+            return
+        kept, temporary = needs
+        room = int(max(memory - kept, 0) / max(temporary / self.draws, 1.0))
+        chunks = -(-self.draws // max(1, min(room, self.draws)))
+        self.chunk = -(-self.draws // chunks)
 
-    def _rebuild(self, neighbors: Any, positions: jax.Array) -> Any:
-        def one(neighbors: Any, positions: jax.Array) -> Any:
-            return neighbors.update(self.system.replace(positions=positions))
-
-        return jax.vmap(jax.vmap(one))(neighbors, positions)
-
-    def _block(self, carry: _Carry, params: Any, first_step: jax.Array) -> tuple[_Carry, Any]:
-        stride = self.length.stride
-
-        def step_one(state: Any, params: Any, neighbors: Any) -> Any:
-            return self._integrator(params, neighbors).step(state)
-
-        def moved(positions: jax.Array, neighbors: Any) -> jax.Array:
-            return neighbors.needs_update(self.system.replace(positions=positions))
-
-        def look(state: Any, params: Any, neighbors: Any) -> Any:
-            at = self.system.replace(positions=state.position)
-            energy = self.potential.energy(params, at, neighbors)
-            frame = {o.name: o.snapshot(at, energy) for o in self.observables}
-            hot = integrators.kinetic_temperature(state.momentum, at, self.freedom)
-            return (frame, hot), self.stability.check(at, state.momentum, neighbors)
-
-        step_all = jax.vmap(jax.vmap(step_one, (0, None, 0)))
-        look_all = jax.vmap(jax.vmap(look, (0, None, 0)))
-
-        def step(carry: Any, _: None) -> tuple[Any, None]:
-            states, neighbors = carry
-            states = step_all(states, params, neighbors)
-            stale = jnp.any(jax.vmap(jax.vmap(moved))(states.position, neighbors))
-            neighbors = jax.lax.cond(
-                stale, lambda n: self._rebuild(n, states.position), lambda n: n, neighbors
+    def block(self, carry: program.Carry, step: int) -> tuple[program.Carry, program.Averages]:
+        """One block of all draws, chunk by chunk."""
+        now = jnp.asarray(step)
+        if self.chunk >= self.draws:
+            return self.run(self.plan, carry, self.params, self.system, self.conditions, now)
+        made = []
+        for first in range(0, self.draws, self.chunk):
+            # the last chunk is filled up with draws done before: one shape, one program
+            low = min(first, self.draws - self.chunk)
+            part = jax.tree.map(
+                lambda x, low=low: x[low : low + self.chunk], (carry, self.params, self.conditions)
             )
-            return (states, neighbors), None
+            one = self.run(self.plan, *part[:2], self.system, part[2], now)
+            skip = first - low
+            new, averages = one
+            recorded = averages.frames
+            averages = averages._replace(frames=None)
+            new, averages = jax.tree.map(lambda x, s=skip: x[s:], (new, averages))
+            if recorded is not None:
+                recorded = jax.tree.map(lambda x, s=skip: x[:, s:], recorded)
+            made.append(((new, averages), recorded))
+        whole = jax.tree.map(lambda *x: jnp.concatenate(x), *(m[0] for m in made))
+        recorded = None
+        if made[0][1] is not None:
+            recorded = jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *(m[1] for m in made))
+        return whole[0], whole[1]._replace(frames=recorded)
 
-        def frame(carry: Any, index: jax.Array) -> tuple[Any, None]:
-            carry, totals = carry
-            (states, neighbors), _ = jax.lax.scan(
-                step, (carry.states, carry.neighbors), None, length=stride
+    def grow(self, old: program.Carry, crowded: np.ndarray, step: int) -> program.Carry:
+        """``old`` with lists half as large again, on a grid for the cells of now.
+
+        Replicas that need more than ``MOST_ROOM`` times the first lists have collapsed and are
+        given up.
+        """
+        lists = old.neighbors
+        assert isinstance(lists, NeighborList)
+        slots = int(np.ceil(lists.index.shape[-1] * 1.5)) + 1
+        if slots > MOST_ROOM * self.first_slots:
+            lost = jnp.asarray(crowded)
+            return old._replace(
+                reason=jnp.where(lost, COLLAPSED, old.reason),
+                failed_at=jnp.where(lost & (old.failed_at < 0), step, old.failed_at),
             )
-            looked, code = look_all(states, params, neighbors)
-            reason = jnp.where(carry.reason == 0, code, carry.reason)
-            alive = reason == 0
-            now = first_step + (index + 1) * stride
-            failed_at = jnp.where((carry.failed_at < 0) & ~alive, now, carry.failed_at)
-            states = jax.tree.map(
-                lambda new, old: jnp.where(_expand(alive, new), new, old), states, carry.states
-            )
-            looked = jax.tree.map(lambda x: jnp.where(_expand(alive, x), x, 0.0), looked)
-            totals = jax.tree.map(jnp.add, totals, looked)
-            return (_Carry(states, neighbors, reason, failed_at), totals), None
+        where = np.argwhere(crowded)[0]
+        one = jax.tree.map(lambda x: x[tuple(where)], old.states)
+        here = program.configuration(one, self.system)
+        fresh = allocate(
+            here, lists.cutoff, lists.skin, "list", capacity_factor=1.5, cell_margin=0.1
+        )
+        assert not isinstance(fresh, AllPairs)
+        assert fresh.grid is not None
+        shape = (*lists.index.shape[:-1], slots)
+        grown = dataclasses.replace(
+            lists,
+            index=jnp.zeros(shape, lists.index.dtype),
+            shift=jnp.zeros((*shape, 3), lists.shift.dtype),
+            overflow=jnp.zeros_like(lists.overflow),
+            grid=fresh.grid.wider(lists.grid),
+        )
+        cells = jax.vmap(jax.vmap(lambda s: program.configuration(s, self.system).cell))(old.states)
+        return old._replace(
+            neighbors=program.rebuild(grown, old.states.position, cells, self.system)
+        )
 
-        shapes = jax.eval_shape(look_all, carry.states, params, carry.neighbors)[0]
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        frames = self.length.block_steps // stride
-        (carry, totals), _ = jax.lax.scan(frame, (carry, zeros), jnp.arange(frames))
-        return carry, jax.tree.map(lambda x: x / frames, totals)
 
+@functools.cache
+def _sharded(mesh: jax.sharding.Mesh) -> Any:
+    """The block with draws spread over devices; each decides its own rebuilds."""
+    spread = jax.sharding.PartitionSpec(mesh.axis_names[0])
+    whole = jax.sharding.PartitionSpec()
 
-def _expand(mask: jax.Array, like: jax.Array) -> jax.Array:
-    return mask.reshape(mask.shape + (1,) * (like.ndim - mask.ndim))
+    @functools.partial(jax.jit, static_argnums=0)
+    def run(plan: program.Plan, *arguments: Any) -> Any:
+        frames = None
+        if plan.record:
+            axis = jax.sharding.PartitionSpec(None, mesh.axis_names[0])
+            frames = (axis, axis)
+        mapped = jax.shard_map(
+            functools.partial(program.block, plan),
+            mesh=mesh,
+            in_specs=(spread, spread, whole, spread, whole),
+            out_specs=(spread, program.Averages(spread, spread, frames)),
+            check_vma=False,
+        )
+        return mapped(*arguments)
+
+    return run

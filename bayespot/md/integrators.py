@@ -1,8 +1,8 @@
-"""Thermostatted integrators of one replica, from jax-md, in eV, Angstrom, fs and K.
+"""Integrators of one replica in eV, Angstrom, fs and K; jax-md's where their law is right.
 
-jax-md's laws are kept where they are right.  Its Nose-Hoover chain counts 3N degrees of freedom
-although the chain conserves total momentum, which heats nine atoms by an eighth: the count is
-corrected here, and for open systems the conserved rotation is removed as well.
+jax-md's Nose-Hoover chain counts 3N degrees of freedom although the chain conserves total
+momentum, which heats nine atoms by an eighth: the count is corrected here, and for open systems
+the conserved rotation is removed as well.
 """
 
 from __future__ import annotations
@@ -23,18 +23,50 @@ Scalar = Any  # float or scalar array; jax-md's annotations say float and its co
 
 
 class Integrator(NamedTuple):
-    """``init(key, system) -> state`` and ``step(state) -> state``; states have ``position`` and
-    ``momentum`` (atoms, 3)."""
+    """How one replica moves.
+
+    Attributes:
+        init: ``(key, system) -> state``; states have ``position`` and ``momentum`` (atoms, 3).
+        step: ``state -> state``.
+        freedoms: degrees of freedom that share the kinetic energy.
+    """
 
     init: Callable[[jax.Array, System], Any]
     step: Callable[[Any], Any]
+    freedoms: int
 
 
-def langevin(force: Force, time_step: Scalar, temperature: Scalar, friction: Scalar) -> Integrator:
+def velocity_verlet(
+    force: Force, atoms: int, open_system: bool, time_step: Scalar, temperature: Scalar
+) -> Integrator:
+    """Constant energy, momentum and (in open systems) angular momentum zero.
+
+    Args:
+        force: ``positions -> forces`` in eV/Angstrom.
+        atoms: how many exist.
+        open_system: no periodic direction.
+        time_step: fs.
+        temperature: K, of the initial momenta.
+    """
+    from jax_md import simulate
+
+    init_fn, step_fn = simulate.nve(force, _move, time_step)
+
+    def init(key: jax.Array, system: System) -> Any:
+        momenta = _rigid_free(thermal_momenta(key, system, BOLTZMANN * temperature), system)
+        return init_fn(key, system.positions, 0.0, mass=mass_of(system), momenta=momenta)
+
+    return Integrator(init, step_fn, 3 * atoms - rigid_freedoms(atoms, open_system))
+
+
+def langevin(
+    force: Force, atoms: int, time_step: Scalar, temperature: Scalar, friction: Scalar
+) -> Integrator:
     """Langevin dynamics, BAOAB splitting (Leimkuhler & Matthews 2013).
 
     Args:
         force: ``positions -> forces`` in eV/Angstrom.
+        atoms: how many exist.
         time_step: fs.
         temperature: K.
         friction: gamma in 1/fs.
@@ -47,17 +79,18 @@ def langevin(force: Force, time_step: Scalar, temperature: Scalar, friction: Sca
     def init(key: jax.Array, system: System) -> Any:
         momentum_key, noise_key = jax.random.split(key)
         momenta = thermal_momenta(momentum_key, system, kT)
-        return init_fn(noise_key, system.positions, mass=_mass(system), momenta=momenta)
+        return init_fn(noise_key, system.positions, mass=mass_of(system), momenta=momenta)
 
-    return Integrator(init, step_fn)
+    return Integrator(init, step_fn, 3 * atoms)
 
 
 def nose_hoover(
     force: Force,
+    atoms: int,
+    open_system: bool,
     time_step: Scalar,
     temperature: Scalar,
     relaxation_time: Scalar,
-    open_system: bool,
     chain_length: int = 5,
 ) -> Integrator:
     """Nose-Hoover chain (Martyna et al. 1992), total momentum zero, and in open systems total
@@ -65,10 +98,11 @@ def nose_hoover(
 
     Args:
         force: ``positions -> forces`` in eV/Angstrom.
+        atoms: how many exist.
+        open_system: no periodic direction.
         time_step: fs.
         temperature: K.
         relaxation_time: tau in fs.
-        open_system: no periodic direction.
         chain_length: thermostats in the chain.
     """
     from jax_md import simulate
@@ -79,21 +113,20 @@ def nose_hoover(
         init_fn, step_fn = simulate.nvt_nose_hoover(
             force, _move, time_step, kT, chain_length=chain_length, tau=relaxation_time
         )
+    # jax-md keeps this number static
+    freedoms = 3 * atoms - rigid_freedoms(atoms, open_system)
 
     def init(key: jax.Array, system: System) -> Any:
-        mass = _mass(system)
-        momenta = thermal_momenta(key, system, kT)
-        momenta, removed = _remove_rigid_motion(system.positions, momenta, mass, open_system)
+        momenta = _rigid_free(thermal_momenta(key, system, kT), system)
         with _quiet():
-            state = init_fn(key, system.positions, mass=mass, momenta=momenta)
-        freedom = 3 * system.positions.shape[0] - removed
-        return state.set(chain=state.chain.set(degrees_of_freedom=freedom))
+            state = init_fn(key, system.positions, mass=mass_of(system), momenta=momenta)
+        return state.set(chain=state.chain.set(degrees_of_freedom=freedoms))
 
     def step(state: Any) -> Any:
         with _quiet():
             return step_fn(state)
 
-    return Integrator(init, step)
+    return Integrator(init, step, freedoms)
 
 
 @contextlib.contextmanager
@@ -105,50 +138,49 @@ def _quiet() -> Iterator[None]:
 
 
 def thermal_momenta(key: jax.Array, system: System, kT: Scalar) -> jax.Array:
-    """Maxwell-Boltzmann momenta (atoms, 3), nothing removed."""
+    """Maxwell-Boltzmann momenta (atoms, 3), nothing removed; padding stays at rest."""
     noise = jax.random.normal(key, system.positions.shape, system.positions.dtype)
-    return noise * jnp.sqrt(_mass(system)[:, None] * kT).astype(noise.dtype)
+    noise = jnp.where(system.mask[:, None], noise, 0)
+    return noise * jnp.sqrt(mass_of(system)[:, None] * kT).astype(noise.dtype)
 
 
-def kinetic_temperature(
-    momenta: jax.Array, system: System, degrees_of_freedom: jax.Array | float
-) -> jax.Array:
-    """Instantaneous temperature in K."""
-    kinetic = 0.5 * jnp.sum(jnp.where(system.mask[:, None], momenta**2, 0) / _mass(system)[:, None])
-    return 2 * kinetic / (degrees_of_freedom * BOLTZMANN)
+def kinetic_energy(momenta: jax.Array, system: System) -> jax.Array:
+    """eV."""
+    square = jnp.where(system.mask[:, None], momenta**2, 0)
+    return 0.5 * jnp.sum(square / mass_of(system)[:, None])
+
+
+def mass_of(system: System) -> jax.Array:
+    """(atoms,) eV fs^2/Angstrom^2."""
+    return system.masses * jnp.asarray(MASS, system.masses.dtype)
 
 
 def _move(positions: jax.Array, change: jax.Array, **unused: Any) -> jax.Array:
     return positions + change
 
 
-def _mass(system: System) -> jax.Array:
-    return system.masses * jnp.asarray(MASS, system.masses.dtype)
-
-
 def rigid_freedoms(atoms: int, open_system: bool) -> int:
-    """Degrees of freedom that a momentum-conserving thermostat must not count.
+    """Degrees of freedom that momentum-conserving dynamics must not count.
 
     Linear molecules of three and more atoms are not recognised: they bend.
     """
-    if not open_system:
+    if atoms == 1 or not open_system:
         return 3
     return 5 if atoms == 2 else 6
 
 
-def _remove_rigid_motion(
-    positions: jax.Array, momenta: jax.Array, mass: jax.Array, open_system: bool
-) -> tuple[jax.Array, int]:
-    """Momenta without translation (and rotation), and how many freedoms that removed."""
+def _rigid_free(momenta: jax.Array, system: System) -> jax.Array:
+    """Momenta without translation and, in open systems, rotation."""
+    positions = system.positions
+    mass = jnp.where(system.mask, mass_of(system), 0.0)
     weight = mass[:, None] / jnp.sum(mass)
     momenta = momenta - weight * jnp.sum(momenta, axis=0)
-    removed = rigid_freedoms(len(mass), open_system)
-    if not open_system:
-        return momenta, removed
+    if any(system.pbc):
+        return momenta
     arm = positions - jnp.sum(weight * positions, axis=0)
     spin = jnp.sum(jnp.cross(arm, momenta), axis=0)
     square = jnp.sum(arm**2, axis=1)
     inertia = jnp.sum(mass * square) * jnp.eye(3) - jnp.einsum("a,ax,ay->xy", mass, arm, arm)
     # least squares: a linear molecule has only two rotations
     omega = jnp.linalg.lstsq(inertia, spin)[0]
-    return momenta - mass[:, None] * jnp.cross(omega, arm), removed
+    return momenta - mass[:, None] * jnp.cross(omega, arm)

@@ -16,8 +16,11 @@ REASONS = (
     "a number is not finite",
     "a bond left its length",
     "two atoms came too close",
+    "atoms fell together: no neighbour list could hold them",
 )
-"""Texts of the codes that ``check`` returns."""
+"""Texts of the codes that ``check`` returns, and of what the engine adds."""
+
+COLLAPSED = 4
 
 
 @dataclasses.dataclass(frozen=True)

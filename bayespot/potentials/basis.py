@@ -1,7 +1,13 @@
-"""Radial basis functions and cut-off envelope, smooth from d = 0 to the cut-off."""
+"""Radial and angular basis functions and cut-off envelope, smooth from d = 0 to the cut-off."""
+
+import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import spherical_jn
 
 
 def polynomial_envelope(distances: jax.Array, cutoff: float, order: int = 6) -> jax.Array:
@@ -18,9 +24,23 @@ def bessel(distances: jax.Array, cutoff: float, count: int) -> jax.Array:
 
     Written with sinc, which is analytic at d = 0: values and both derivatives stay finite.
     """
-    n = jnp.arange(1, count + 1, dtype=distances.dtype)
+    return bessel_waves(distances, cutoff, jnp.arange(1, count + 1, dtype=distances.dtype))
+
+
+def sinc(x: jax.Array) -> jax.Array:
+    """``sin(pi x)/(pi x)`` by its series near 0, where jnp.sinc divides the rounding of its first
+    derivative by x and of its second by x^2."""
+    near = jnp.abs(x) < 0.1
+    y = (jnp.pi * jnp.where(near, x, 0.0)) ** 2
+    series = 1 - y / 6 * (1 - y / 20 * (1 - y / 42 * (1 - y / 72 * (1 - y / 110))))
+    far = jnp.pi * jnp.where(near, 1.0, x)
+    return jnp.where(near, series, jnp.sin(far) / far)
+
+
+def bessel_waves(distances: jax.Array, cutoff: float, n: jax.Array) -> jax.Array:
+    """``bessel`` for given ``n``, whole or not: its frequencies as parameters."""
     x = distances[..., None] * n / cutoff
-    return jnp.sqrt(2 / cutoff) * n * jnp.pi / cutoff * jnp.sinc(x)
+    return jnp.sqrt(2 / cutoff) * n * jnp.pi / cutoff * sinc(x)
 
 
 def gaussians(distances: jax.Array, cutoff: float, count: int) -> jax.Array:
@@ -29,3 +49,65 @@ def gaussians(distances: jax.Array, cutoff: float, count: int) -> jax.Array:
     centers = jnp.linspace(0.0, cutoff, count, dtype=distances.dtype)
     width = cutoff / (count - 1)
     return jnp.exp(-0.5 * ((distances[..., None] - centers) / width) ** 2)
+
+
+@functools.cache
+def bessel_zeros(degrees: int, count: int) -> np.ndarray:
+    """(degrees, count) the first positive zeros of the spherical Bessel functions j_0, j_1, ..."""
+    zeros = np.pi * np.arange(1, count + degrees)
+    rows = [zeros[:count]]
+    for l in range(1, degrees):
+        # the zeros of j_l lie between those of j_(l-1)
+        j = functools.partial(spherical_jn, l)
+        zeros = np.array([brentq(j, a, b, xtol=1e-14) for a, b in itertools.pairwise(zeros)])
+        rows.append(zeros[:count])
+    return np.stack(rows)
+
+
+@functools.cache
+def _spherical_series(degrees: int, count: int) -> np.ndarray:
+    """(terms, degrees count) Chebyshev coefficients in ``2 x^2 - 1`` of the functions below, those
+    of odd degree divided by x."""
+    zeros = bessel_zeros(degrees, count)
+    terms = int(zeros.max() / 2) + 18
+    angle = np.pi * (np.arange(terms) + 0.5) / terms
+    x = np.cos(angle / 2)[:, None]
+    columns = []
+    for l, z in enumerate(zeros):
+        norm = np.sqrt(2) / np.abs(spherical_jn(l + 1, z))
+        columns.append(norm * spherical_jn(l, z * x) / x ** (l % 2))
+    cosines = 2 / terms * np.cos(np.arange(terms)[:, None] * angle)
+    cosines[0] /= 2
+    return cosines @ np.concatenate(columns, axis=1)
+
+
+def spherical_bessel(distances: jax.Array, cutoff: float, degrees: int, count: int) -> jax.Array:
+    """``sqrt(2)/|j_(l+1)(z_ln)| j_l(z_ln d/r_c)`` for l < degrees, n = 1..count, on two new last
+    axes (Gasteiger et al. 2020, eq. 6 in units of the cut-off); z_ln is the n-th zero of j_l.
+
+    The closed forms of j_l divide by d^(l+1) what nearly cancels. They are entire functions, even
+    or odd: a Chebyshev series in d^2, fitted once, gives values and all derivatives anywhere in
+    [0, r_c] to rounding, without a division or a branch.  Constant beyond the cut-off.
+    """
+    x = jnp.minimum(distances / cutoff, 1.0)
+    series = jnp.asarray(_spherical_series(degrees, count), distances.dtype)
+    y = 2 * x[..., None] ** 2 - 1
+    terms = jnp.concatenate([jnp.ones_like(y), y], axis=-1)
+    while terms.shape[-1] < len(series):  # T_(k+j) = 2 T_k T_j - T_(k-j) doubles their number
+        last, fold = terms[..., -1:], terms[..., -2::-1]
+        terms = jnp.concatenate([terms, 2 * last * terms[..., 1:] - fold], axis=-1)
+    # full precision: accelerators would round the terms to 10 bits
+    values = jnp.matmul(terms[..., : len(series)], series, precision="highest")
+    values = values.reshape(*x.shape, degrees, count)
+    odd = jnp.arange(degrees)[:, None] % 2 == 1
+    return jnp.where(odd, x[..., None, None] * values, values)
+
+
+def legendre(cosines: jax.Array, degrees: int) -> jax.Array:
+    """``sqrt((2l+1)/(4 pi)) P_l(cos)`` for l < degrees on a new last axis: the spherical harmonics
+    Y_l0, polynomials of the cosine with no angle taken."""
+    values = [jnp.ones_like(cosines), cosines]
+    for l in range(1, degrees - 1):
+        values.append(((2 * l + 1) * cosines * values[-1] - l * values[-2]) / (l + 1))
+    norms = np.sqrt((2 * np.arange(degrees) + 1) / (4 * np.pi))
+    return jnp.stack(values[:degrees], axis=-1) * jnp.asarray(norms, cosines.dtype)

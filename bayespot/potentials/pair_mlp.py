@@ -45,6 +45,11 @@ class PairMLP(Potential):
 
         return hk.without_apply_rng(hk.transform(forward))
 
+    @property
+    def pairwise(self) -> bool:
+        """A sum over pairs."""
+        return True
+
     def init(self, key: jax.Array, system: System) -> Params:
         """Haiku's default initialisation."""
         return self._network().init(key, jnp.ones((1, 1), system.positions.dtype))
@@ -56,4 +61,4 @@ class PairMLP(Potential):
         pairs = neighbors.pairs(system)
         energies = self._network().apply(params, pairs.distances)
         envelope = polynomial_envelope(pairs.distances, self.range) * pairs.mask
-        return 0.5 * jnp.sum(energies * envelope, axis=1)
+        return pairs.weight * jnp.sum(energies * envelope, axis=1)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bayespot.neighbors import Neighbors
+from bayespot.neighbors import Neighbors, placeholder
 from bayespot.potentials.base import Params, Potential
 from bayespot.potentials.basis import gaussians, polynomial_envelope
 from bayespot.system import System
@@ -80,9 +80,7 @@ class SchNet(Potential):
 
     def init(self, key: jax.Array, system: System) -> Params:
         """Haiku's default initialisation."""
-        from bayespot.neighbors import allocate
-
-        return self._network().init(key, system, allocate(system, self.range))
+        return self._network().init(key, system, placeholder(system))
 
     def atomic_energies(
         self, params: Params, system: System, neighbors: Neighbors

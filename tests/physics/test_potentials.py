@@ -1,5 +1,7 @@
 """Symmetries, derivatives and limits that every potential must have."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,12 +11,23 @@ from scipy.spatial.transform import Rotation
 
 from bayespot.neighbors import allocate
 from bayespot.potentials import LennardJones, energy_and_forces, stress
+from bayespot.potentials.base import energy_forces_virial
 from bayespot.potentials.basis import bessel, polynomial_envelope
 from bayespot.system import System
-from tests.physics.helpers import POTENTIALS, SCHNET, energy, ethanol, params_of, silicon
+from bayespot.units import BOLTZMANN, MASS
+from tests.physics.helpers import (
+    POTENTIALS,
+    RANGED,
+    SCHNET,
+    energy,
+    ethanol,
+    params_of,
+    silicon,
+)
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 EACH = pytest.mark.parametrize("name", POTENTIALS)
+RANGED_ONES = pytest.mark.parametrize("name", RANGED)
 
 
 def _setup(name, atoms=None):
@@ -36,7 +49,7 @@ def test_energy_ignores_translation_and_rotation(name):
     assert float(energy(potential, params, bent)) != pytest.approx(float(before), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", [n for n in POTENTIALS if n not in ("bonds", "sum")])
+@RANGED_ONES
 def test_energy_ignores_the_order_of_atoms(name):
     potential, params, atoms = _setup(name)
     shuffled = atoms[np.random.default_rng(0).permutation(len(atoms))]
@@ -74,7 +87,7 @@ def test_padding_changes_nothing(name):
     assert np.all(np.asarray(forces)[len(atoms) :] == 0)
 
 
-@pytest.mark.parametrize("name", ["schnet", "pair_mlp", "lennard_jones", "repulsion"])
+@RANGED_ONES
 def test_smooth_at_the_cutoff(name):
     """Energy, force and curvature of a dimer vanish continuously."""
     potential, params, _ = _setup(name)
@@ -113,7 +126,7 @@ def test_coinciding_atoms_stay_finite(name):
     assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(gradient))
 
 
-@pytest.mark.parametrize("name", ["schnet", "pair_mlp", "lennard_jones"])
+@RANGED_ONES
 def test_stress_is_the_strain_derivative(name):
     atoms = silicon()
     potential, params, _ = _setup(name, atoms)
@@ -134,13 +147,45 @@ def test_stress_is_the_strain_derivative(name):
         assert found[i, j] == pytest.approx(numeric, rel=1e-4, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["schnet", "pair_mlp", "lennard_jones"])
+@RANGED_ONES
 def test_energy_is_extensive(name):
     atoms = silicon()
     potential, params, _ = _setup(name, atoms)
     double = atoms.repeat((2, 1, 1))
     one, two = (float(energy(potential, params, a)) for a in (atoms, double))
     assert two == pytest.approx(2 * one, rel=1e-9)
+
+
+@EACH
+def test_energy_is_conserved(name):
+    """Velocity Verlet at constant energy: the error falls with the square of the time step."""
+    potential, params, atoms = _setup(name)
+    system = System.from_ase(atoms)
+    neighbors = allocate(system, potential.cutoff, skin=2.0)
+    mass = MASS * np.asarray(system.masses)[:, None]
+    rng = np.random.default_rng(3)
+    start = rng.normal(size=(len(atoms), 3)) * np.sqrt(mass * BOLTZMANN * 300.0)
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def error(dt, steps):
+        def at(x):
+            return energy_and_forces(potential, params, system.replace(positions=x), neighbors)
+
+        def step(carry, _):
+            x, p, f = carry
+            p = p + 0.5 * dt * f
+            x = x + dt * p / mass
+            u, f = at(x)
+            p = p + 0.5 * dt * f
+            return (x, p, f), u + jnp.sum(p**2 / (2 * mass))
+
+        u, f = at(system.positions)
+        total = jax.lax.scan(step, (system.positions, jnp.asarray(start), f), None, steps)[1]
+        return jnp.max(jnp.abs(total - u - jnp.sum(start**2 / (2 * mass))))
+
+    coarse, fine = error(0.4, 50), error(0.2, 100)
+    assert coarse < 0.02
+    assert 3.0 < coarse / fine < 5.5
 
 
 def test_lennard_jones_against_ase():
@@ -187,3 +232,24 @@ def test_sums_are_flat_and_add_up():
     params = params_of(total, System.from_ase(ethanol()))
     parts = [energy(t, p, ethanol()) for t, p in zip(total.terms, params, strict=True)]
     assert float(energy(total, params, ethanol())) == pytest.approx(float(sum(parts)), rel=1e-10)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("name", [n for n, p in POTENTIALS.items() if p.pairwise])
+def test_pairwise_forces_need_no_scatter(name, half):
+    """The short way gives what differentiating with respect to positions and cell gives."""
+    atoms = silicon()
+    potential, params, _ = _setup(name, atoms)
+    system = System.from_ase(atoms, 10)
+    neighbors = allocate(system, potential.cutoff, 0.3, "list", half=half)
+    value, forces, virial = energy_forces_virial(potential, params, system, neighbors)
+
+    def energy(positions, cell):
+        at = system.replace(positions=positions, cell=cell)
+        return potential.energy(params, at, neighbors)
+
+    by_position, by_cell = jax.grad(energy, (0, 1))(system.positions, system.cell)
+    np.testing.assert_allclose(forces, -by_position, rtol=1e-8, atol=1e-10)
+    trace = jnp.sum(by_position * system.positions) + jnp.sum(by_cell * system.cell)
+    assert float(virial) == pytest.approx(float(trace), rel=1e-8)
+    assert float(value) == pytest.approx(float(energy(system.positions, system.cell)), rel=1e-12)

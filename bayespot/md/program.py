@@ -1,0 +1,310 @@
+"""The compiled part of the engine: one block of steps of all replicas of all draws.
+
+The state has two leading axes (draw, replica); replicas of a draw share its parameters, so that
+the network's matrix products grow instead of its memory.  The neighbour rebuild is one predicate
+for the whole batch, outside ``vmap``: inside it, every replica would rebuild at every step.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from bayespot.md import barostat, integrators
+from bayespot.md.ensembles import Length
+from bayespot.md.stability import Stability
+from bayespot.neighbors import Lists
+from bayespot.observables import Observable
+from bayespot.potentials import Potential, energy_and_forces
+from bayespot.potentials.base import energy_forces_virial
+from bayespot.system import System
+from bayespot.units import BOLTZMANN
+
+
+class Plan(NamedTuple):
+    """What a program is compiled for; hashable, so that an equal call finds it again.
+
+    Attributes:
+        potential: shared by all draws.
+        atoms: how many exist.
+        ensemble: ``Ensemble.shape``.
+        length: steps, frames and blocks.
+        observables: averaged inside the scan.
+        stability: criteria beyond "finite".
+        record: frames between two that are handed out; 0 hands out none.
+    """
+
+    potential: Potential
+    atoms: int
+    ensemble: tuple[Any, ...]
+    length: Length
+    observables: tuple[Observable, ...]
+    stability: Stability
+    record: int
+
+
+class Carry(NamedTuple):
+    """What one block hands to the next; every leaf has leading axes (draw, replica)."""
+
+    states: Any
+    neighbors: Any
+    reason: jax.Array
+    failed_at: jax.Array
+
+
+class Averages(NamedTuple):
+    """Of one block: (draw, replica) leading axes, frames before them.
+
+    Attributes:
+        means: observable name -> averaged snapshot.
+        temperature: K.
+        frames: recorded positions and cells, or None.
+    """
+
+    means: dict[str, dict[str, jax.Array]]
+    temperature: jax.Array
+    frames: Any
+
+
+class _Dynamics(NamedTuple):
+    """One replica's dynamics, whatever the ensemble."""
+
+    init: Any
+    step: Any
+    rescale: Any  # None where the cell is fixed
+    every: int
+    freedoms: Any
+
+
+def configuration(state: Any, system: System) -> System:
+    """Where a replica is now."""
+    cell = getattr(state, "cell", system.cell)
+    return system.replace(positions=state.position, cell=cell)
+
+
+def _dynamics(
+    plan: Plan, params: Any, neighbors: Lists, system: System, at: dict[str, jax.Array]
+) -> _Dynamics:
+    def force(positions: jax.Array, **unused: Any) -> jax.Array:
+        here = system.replace(positions=positions)
+        return energy_and_forces(plan.potential, params, here, neighbors)[1]
+
+    def force_and_virial(positions: jax.Array, cell: jax.Array) -> tuple[jax.Array, jax.Array]:
+        here = system.replace(positions=positions, cell=cell)
+        made = energy_forces_virial(plan.potential, params, here, neighbors)
+        assert made[2] is not None
+        return made[1], made[2]
+
+    kind = plan.ensemble[0]
+    dt, temperature = at["time_step"], at["temperature"]
+    if kind == "NPT":
+        every = plan.ensemble[1]
+        return _Dynamics(
+            lambda key, system: barostat.init(key, system, force_and_virial, temperature),
+            lambda state: barostat.step(
+                state, system, force_and_virial, dt, temperature, at["friction"]
+            ),
+            lambda state: barostat.rescale(
+                state, system, force_and_virial, every * dt, temperature,
+                at["pressure"], at["barostat_time"], at["compressibility"],
+            ),
+            every,
+            3 * plan.atoms,
+        )  # fmt: skip
+    if kind == "NVE":
+        made = integrators.velocity_verlet(force, plan.atoms, not any(system.pbc), dt, temperature)
+    elif plan.ensemble[1] == "langevin":
+        made = integrators.langevin(force, plan.atoms, dt, temperature, at["friction"])
+    else:
+        made = integrators.nose_hoover(
+            force, plan.atoms, not any(system.pbc), dt, temperature, at["relaxation_time"]
+        )
+    return _Dynamics(made.init, made.step, None, 0, made.freedoms)
+
+
+def _both(f: Any, axes: tuple[Any, ...], shared: tuple[int, ...] = ()) -> Any:
+    """``f`` over draws and replicas; arguments in ``shared`` have no replica axis."""
+    inner = tuple(None if i in shared else a for i, a in enumerate(axes))
+    return jax.vmap(jax.vmap(f, inner), axes)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def start(
+    plan: Plan, keys: jax.Array, params: Any, system: System, conditions: Any, starts: jax.Array,
+    neighbors: Lists,
+) -> tuple[Carry, jax.Array]:  # fmt: skip
+    """The first carry, and the smallest distance of two atoms in each start.
+
+    Args:
+        plan: static.
+        keys: (draw, replica) raw keys: jax-md keeps them in its states.
+        params: leading draw axis.
+        system: one for all.
+        conditions: (draw, replica) numbers by name.
+        starts: (draw, replica, atoms, 3) Angstrom.
+        neighbors: allocated for one of them.
+    """
+
+    def one(key: jax.Array, params: Any, at: Any, positions: jax.Array) -> Any:
+        here = system.replace(positions=positions)
+        built = neighbors.update(here)
+        pairs = built.pairs(here)
+        # particles that do not interact may sit anywhere
+        met = pairs.mask & (pairs.distances < plan.potential.cutoff)
+        nearest = jnp.min(jnp.where(met, pairs.distances, jnp.inf))
+        return _dynamics(plan, params, built, system, at).init(key, here), built, nearest
+
+    states, built, nearest = _both(one, (0, 0, 0, 0), shared=(1,))(keys, params, conditions, starts)
+    nought = jnp.zeros(starts.shape[:2], jnp.int32)
+    return Carry(states, built, nought, nought - 1), nearest
+
+
+@jax.jit
+def rebuild(neighbors: Lists, positions: jax.Array, cells: jax.Array, system: System) -> Any:
+    """Lists of all replicas for where they are; cells (draw, replica, 3, 3)."""
+
+    def one(neighbors: Lists, positions: jax.Array, cell: jax.Array) -> Lists:
+        return neighbors.update(system.replace(positions=positions, cell=cell))
+
+    return jax.vmap(jax.vmap(one))(neighbors, positions, cells)
+
+
+def block(
+    plan: Plan, carry: Carry, params: Any, system: System, conditions: Any, first_step: jax.Array
+) -> tuple[Carry, Averages]:
+    """``length.block_steps`` steps of all replicas; to be jitted with ``plan`` static."""
+    stride = plan.length.stride
+    varies = hasattr(carry.states, "cell")
+
+    def cells(states: Any) -> jax.Array:
+        if varies:
+            return states.cell
+        return jnp.broadcast_to(system.cell, (*states.position.shape[:2], 3, 3))
+
+    def stale(states: Any, neighbors: Any, alive: jax.Array) -> jax.Array:
+        def one(neighbors: Lists, positions: jax.Array, cell: jax.Array) -> jax.Array:
+            here = system.replace(positions=positions, cell=cell)
+            return neighbors.needs_update(here, rigid=not varies)
+
+        moved = jax.vmap(jax.vmap(one))(neighbors, states.position, cells(states))
+        return jnp.any(moved & alive)
+
+    def step_one(state: Any, params: Any, neighbors: Any, at: Any) -> Any:
+        return _dynamics(plan, params, neighbors, system, at).step(state)
+
+    def rescale_one(state: Any, params: Any, neighbors: Any, at: Any) -> Any:
+        return _dynamics(plan, params, neighbors, system, at).rescale(state)
+
+    step_all = _both(step_one, (0, 0, 0, 0), shared=(1,))
+    rescale_all = _both(rescale_one, (0, 0, 0, 0), shared=(1,))
+
+    def renew(states: Any, neighbors: Any) -> Any:
+        return rebuild(neighbors, states.position, cells(states), system)
+
+    def steps(states: Any, neighbors: Any, alive: jax.Array, now: jax.Array) -> Any:
+        """``stride`` steps from step number ``now``.
+
+        The lists stay outside the inner loop, which runs until one is stale: a branch at every
+        step would copy them.
+        """
+
+        def outer(carry: Any) -> Any:
+            states, neighbors, done, old = carry
+            neighbors = jax.lax.cond(old, renew, lambda s, n: n, states, neighbors)
+
+            def inner(carry: Any) -> Any:
+                states, done, _ = carry
+                states = step_all(states, params, neighbors, conditions)
+                done = done + 1
+                if varies:
+                    # lists follow small strains; a move is made with the lists of before
+                    states = jax.lax.cond(
+                        (now + done) % plan.ensemble[1] == 0,
+                        lambda s: rescale_all(s, params, neighbors, conditions),
+                        lambda s: s,
+                        states,
+                    )
+                return states, done, stale(states, neighbors, alive)
+
+            states, done, old = jax.lax.while_loop(
+                lambda c: (c[1] < stride) & ~c[2], inner, (states, done, jnp.asarray(False))
+            )
+            return states, neighbors, done, old
+
+        begin = (states, neighbors, jnp.zeros((), jnp.int32), stale(states, neighbors, alive))
+        return jax.lax.while_loop(lambda c: c[2] < stride, outer, begin)[:2]
+
+    def look_one(state: Any, params: Any, neighbors: Any, at: Any) -> Any:
+        here = configuration(state, system)
+        energy = plan.potential.energy(params, here, neighbors)
+        frame = {o.name: o.snapshot(here, energy) for o in plan.observables}
+        freedoms = _dynamics(plan, params, neighbors, system, at).freedoms
+        kinetic = integrators.kinetic_energy(state.momentum, here)
+        hot = 2 * kinetic / (freedoms * BOLTZMANN)
+        return (frame, hot), plan.stability.check(here, state.momentum, neighbors)
+
+    look_all = _both(look_one, (0, 0, 0, 0), shared=(1,))
+
+    def frame(carry: Any, index: jax.Array) -> tuple[Any, None]:
+        carry, totals = carry
+        now = first_step + index * stride
+        states, neighbors = steps(carry.states, carry.neighbors, carry.reason == 0, now)
+        looked, code = look_all(states, params, neighbors, conditions)
+        reason = jnp.where(carry.reason == 0, code.astype(jnp.int32), carry.reason)
+        alive = reason == 0
+        late = (now + stride).astype(jnp.int32)
+        failed_at = jnp.where((carry.failed_at < 0) & ~alive, late, carry.failed_at)
+        states = jax.tree.map(
+            lambda new, old: jnp.where(_expand(alive, new), new, old), states, carry.states
+        )
+        looked = jax.tree.map(lambda x: jnp.where(_expand(alive, x), x, 0.0), looked)
+        totals = jax.tree.map(jnp.add, totals, looked)
+        return (Carry(states, neighbors, reason, failed_at), totals), None
+
+    shapes = jax.eval_shape(look_all, carry.states, params, carry.neighbors, conditions)[0]
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    frames = plan.length.block_steps // stride
+    if not plan.record:
+        (carry, totals), _ = jax.lax.scan(frame, (carry, zeros), jnp.arange(frames))
+        kept = None
+    else:
+
+        def several(carry: Any, indices: jax.Array) -> tuple[Any, Any]:
+            carry, _ = jax.lax.scan(frame, carry, indices)
+            return carry, (carry[0].states.position, cells(carry[0].states))
+
+        indices = jnp.arange(frames).reshape(-1, plan.record)
+        (carry, totals), kept = jax.lax.scan(several, (carry, zeros), indices)
+    means, temperature = jax.tree.map(lambda x: x / frames, totals)
+    return carry, Averages(means, temperature, kept)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _flat(plan: Plan, treedef: Any, leaves: list[jax.Array]) -> tuple[Carry, Averages]:
+    return block(plan, *jax.tree.unflatten(treedef, leaves))
+
+
+def run_block(plan: Plan, *arguments: Any) -> tuple[Carry, Averages]:
+    """``block``, compiled."""
+    leaves, treedef = jax.tree.flatten(arguments)
+    return _flat(plan, treedef, leaves)
+
+
+def memory_needed(plan: Plan, *arguments: Any) -> tuple[float, float] | None:
+    """(bytes of arguments and results, bytes besides) of ``run_block``; None where unknown.
+
+    It compiles what ``run_block`` will run, and JAX keeps it.
+    """
+    leaves, treedef = jax.tree.flatten(arguments)
+    needs = _flat.lower(plan, treedef, leaves).compile().memory_analysis()
+    if needs is None:
+        return None
+    kept = needs.argument_size_in_bytes + needs.output_size_in_bytes
+    return float(kept), float(needs.temp_size_in_bytes)
+
+
+def _expand(mask: jax.Array, like: jax.Array) -> jax.Array:
+    return mask.reshape(mask.shape + (1,) * (like.ndim - mask.ndim))

@@ -1,0 +1,114 @@
+"""What the volume of a periodic system says: density, lattice constant, bulk modulus."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayespot.observables.base import Context, Observable, Value
+from bayespot.system import System
+from bayespot.units import BOLTZMANN, GPA
+
+GRAM_PER_CM3 = 1.66053906660
+"""1 u/Angstrom^3 in g/cm^3."""
+
+
+def volume(system: System) -> jax.Array:
+    """Angstrom^3."""
+    return jnp.abs(jnp.linalg.det(system.cell))
+
+
+@dataclasses.dataclass(frozen=True)
+class Density(Observable):
+    """Mean mass density, mass over mean volume."""
+
+    @property
+    def unit(self) -> str:
+        """g/cm^3."""
+        return "g/cm³"
+
+    @property
+    def title(self) -> str:
+        """For figures."""
+        return "density"
+
+    def snapshot(self, system: System, energy: jax.Array) -> dict[str, jax.Array]:
+        """Volume, and the mass, which never changes."""
+        del energy
+        mass = jnp.sum(jnp.where(system.mask, system.masses, 0.0))
+        return {"volume": volume(system), "mass": mass}
+
+    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
+        """Mass over volume."""
+        del context
+        return GRAM_PER_CM3 * mean["mass"] / mean["volume"]
+
+
+@dataclasses.dataclass(frozen=True)
+class LatticeConstant(Observable):
+    """``(<V>/cells)^(1/3)``, the edge of the conventional cell of a cubic crystal.
+
+    Attributes:
+        cells: conventional cells in the simulated one.
+    """
+
+    cells: int = 1
+
+    @property
+    def unit(self) -> str:
+        """Angstrom."""
+        return "Å"
+
+    @property
+    def title(self) -> str:
+        """For figures."""
+        return "lattice constant"
+
+    def snapshot(self, system: System, energy: jax.Array) -> dict[str, jax.Array]:
+        """The volume."""
+        del energy
+        return {"volume": volume(system)}
+
+    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
+        """Cube root of the mean volume of a cell."""
+        del context
+        return np.cbrt(mean["volume"] / self.cells)
+
+
+@dataclasses.dataclass(frozen=True)
+class BulkModulus(Observable):
+    """Isothermal bulk modulus from volume fluctuations at constant pressure,
+    ``K = k_B T <V> / Var(V)``.
+
+    Attributes:
+        scale: Angstrom^3 near the mean volume, subtracted before squaring: float32 sums of
+            squares would lose the variance.
+    """
+
+    scale: float = 0.0
+
+    @property
+    def unit(self) -> str:
+        """GPa."""
+        return "GPa"
+
+    @property
+    def title(self) -> str:
+        """For figures."""
+        return "bulk modulus"
+
+    def snapshot(self, system: System, energy: jax.Array) -> dict[str, jax.Array]:
+        """First two moments of the volume about ``scale``."""
+        del energy
+        excess = volume(system) - self.scale
+        return {"excess": excess, "excess_squared": excess**2}
+
+    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
+        """From mean and variance."""
+        variance = mean["excess_squared"] - mean["excess"] ** 2
+        compressible = np.maximum(variance, 1e-30)
+        whole = mean["excess"] + self.scale
+        return BOLTZMANN * context.temperature * whole / compressible / GPA

@@ -1,0 +1,54 @@
+"""What a replica needs in memory, and whether a budget is kept."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.common import markdown
+
+ROOT = Path(__file__).parents[2]
+
+CODE = """
+import json, resource, sys
+import jax
+from benchmarks.md import timing
+draws, memory = int(sys.argv[1]), float(sys.argv[2])
+system = timing.silicon(3)
+params = timing.draws(timing.SILICON, system, draws)
+jax.block_until_ready(params)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+seconds = timing.engine(timing.SILICON, params, system, 1, 0.5, 2, 1, memory=memory)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({"draws": draws, "budget": memory, "before": before, "peak": peak,
+                  "seconds": seconds}))
+"""
+
+
+def run() -> list[dict]:
+    """Peak of fresh processes: SchNet on 216 atoms."""
+    rows = []
+    for draws, memory in ((8, 1e12), (64, 1e12), (64, 4e9), (64, 1e9)):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", CODE, str(draws), str(memory)],
+            capture_output=True, text=True, check=True, cwd=ROOT,
+        )  # fmt: skip
+        rows.append(json.loads(done.stdout.strip().splitlines()[-1]))
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    return markdown(
+        ("SchNet, 216 atoms: draws", "budget / GB", "peak over the process's start / GB",
+         "MB a draw", "step / ms"),
+        [
+            (
+                r["draws"],
+                "none" if r["budget"] > 1e11 else f"{r['budget'] / 1e9:.0f}",
+                f"{(r['peak'] - r['before']) / 1e9:.2f}",
+                f"{(r['peak'] - r['before']) / 1e6 / r['draws']:.0f}",
+                f"{1e3 * r['seconds']:.0f}",
+            )
+            for r in rows
+        ],
+    )  # fmt: skip
