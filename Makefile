@@ -1,6 +1,7 @@
 # make demo   the main job on data that ships with the project
 # make test   the tests
 # make bench-samplers   speed, memory and experiments of the samplers, in their quick setting
+# make bench-md   cost of batched MD, beside LAMMPS and OpenMM
 # make check  what CI runs besides: lint, types, import contracts, the wheel
 
 PYTHON ?= python3
@@ -10,13 +11,17 @@ PEER_PYTHON ?= $(PYTHON)
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: demo test check lint wheel bench-samplers clean
+.PHONY: demo test check lint wheel bench-md bench-samplers clean
 
 demo: $(STAMP)
 	$(BIN)/bayespot run examples/ethanol.toml
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+bench-md: $(STAMP)
+	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh md  # the table says so where it fails
+	$(BIN)/python -m benchmarks.md --setting quick --out benchmarks/results
 
 bench-samplers: $(STAMP)
 	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh jax-sgmc  # the table says so where it fails

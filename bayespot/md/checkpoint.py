@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from bayespot.errors import UserError
 from bayespot.files import load_arrays, save_arrays
+from bayespot.neighbors import Grid, NeighborList
 
 
 class Store:
@@ -29,6 +31,10 @@ class Store:
                 f"{self.folder} holds a simulation with other settings",
                 "Remove the folder or choose another run directory",
             )
+        lists = carry.neighbors
+        if isinstance(lists, NeighborList):  # they may have grown, on another grid
+            grid = Grid(**{k: _tuple(v) for k, v in header["grid"].items()})
+            carry = carry._replace(neighbors=dataclasses.replace(lists, grid=grid))
         treedef = jax.tree.structure(carry)
         carry = jax.tree.unflatten(treedef, [jnp.asarray(x) for x in leaves])
         blocks = []
@@ -52,4 +58,10 @@ class Store:
             self.folder / f"block_{blocks - 1:05d}.npz", [*arrays, temperature], {"names": names}
         )
         header = {"fingerprint": self.fingerprint, "blocks": blocks}
+        if isinstance(carry.neighbors, NeighborList) and carry.neighbors.grid is not None:
+            header["grid"] = dataclasses.asdict(carry.neighbors.grid)
         save_arrays(self.folder / "state.npz", jax.tree.leaves(carry), header)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

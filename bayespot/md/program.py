@@ -64,8 +64,8 @@ class Averages(NamedTuple):
         frames: recorded positions and cells, or None.
     """
 
-    means: dict[str, dict[str, jax.Array]]
-    temperature: jax.Array
+    means: Any
+    temperature: Any
     frames: Any
 
 

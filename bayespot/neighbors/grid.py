@@ -86,7 +86,7 @@ def plan(system: System, reach: float, margin: float, capacity_factor: float) ->
         one = Grid(_three(shape), _three(look), 1, split)
         if one.bins > 1:
             fullest = int(jnp.max(_filled(system, one, reach)))
-            room = int(np.ceil(fullest * capacity_factor)) + 1
+            room = int(np.ceil(fullest * capacity_factor)) + 2
         else:
             room = atoms
         found.append(dataclasses.replace(one, capacity=min(atoms, room)))
@@ -129,14 +129,16 @@ def candidates(
     near = where[:, None] + jnp.asarray(grid.stencil)  # (atoms, stencil, 3), not wrapped round
     periodic = jnp.asarray(system.pbc)
     exists = jnp.all(periodic | ((near >= 0) & (near < shape)), axis=-1)
-    shift = jnp.where(periodic, near // shape, 0)
-    inside = jnp.clip(jnp.where(periodic, near % shape, near), 0, shape - 1)
+    # floats: dividing integers takes longer than all the rest
+    turns = jnp.floor((near + 0.5) * jnp.asarray(1 / shape, system.positions.dtype))
+    shift = jnp.where(periodic, turns, 0.0)
+    inside = jnp.clip(near - shift.astype(jnp.int32) * shape, 0, shape - 1)
     index = jnp.where(exists[..., None], table[_number(inside, grid)], atoms)
     crowded = jnp.max(fill) > grid.capacity
     width = heights(system.cell) * np.array(grid.reach) / shape
     # along open axes the reach is ``split`` bins by construction
     narrow = jnp.any(jnp.where(periodic, width < reach * (1 - 1e-6), False))
-    return index.reshape(atoms, -1), shift.astype(system.positions.dtype), wrap, crowded | narrow
+    return index.reshape(atoms, -1), shift, wrap, crowded | narrow
 
 
 def _number(where: jax.Array, grid: Grid) -> jax.Array:

@@ -186,10 +186,10 @@ def _within(
     atoms = system.positions.shape[0]
     index, shift, wrap, unfit = candidates(system, grid, reach)
     wrapped = system.positions - wrap @ system.cell
-    offset = shift @ system.cell  # (atoms, stencil, 3)
+    offset = sum(shift[..., k, None] * system.cell[k] for k in range(3))  # (atoms, stencil, 3)
     neighbor = jnp.minimum(index, atoms - 1)
     base = offset - wrapped[:, None]
-    vectors = wrapped[neighbor] + jnp.repeat(base, grid.capacity, axis=1)
+    vectors = _take(wrapped, neighbor) + jnp.repeat(base, grid.capacity, axis=1)
     within = (jnp.sum(vectors**2, axis=-1) < reach**2) & (index < atoms) & system.mask[:, None]
     me = jnp.arange(atoms)[:, None]
     if half:
@@ -226,11 +226,17 @@ def _build(
     chosen = chosen.at[place.ravel()].set(candidate.ravel(), mode="drop").reshape(atoms, slots)
     filled = chosen < near
     chosen = jnp.where(filled, chosen, 0)
-    found = jnp.where(filled, jnp.take_along_axis(index, chosen, axis=1), atoms)
-    neighbor = jnp.minimum(found, atoms - 1)
-    moved = jnp.take_along_axis(shift, (chosen // grid.capacity)[..., None], axis=1)
-    moved = moved + wrap[:, None] - wrap[neighbor]
+    rows = jnp.arange(atoms)[:, None]
+    found = jnp.where(filled, _take(index.ravel(), rows * near + chosen), atoms)
+    stencil = shift.shape[1]
+    moved = _take(shift.reshape(-1, 3), rows * stencil + chosen // grid.capacity)
+    moved = moved + wrap[:, None] - _take(wrap, jnp.minimum(found, atoms - 1))
     return found.astype(jnp.int32), jnp.where(filled[..., None], moved, 0.0), count, unfit
+
+
+def _take(values: jax.Array, index: jax.Array) -> jax.Array:
+    """``values[index]`` for indices that are right."""
+    return values.at[index].get(mode="promise_in_bounds")
 
 
 def _running_number(within: jax.Array, width: int = 64) -> jax.Array:

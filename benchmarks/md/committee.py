@@ -94,7 +94,9 @@ def ase_loop(system: System, params: Any, steps: int) -> float:
         atoms = Atoms("Si64", np.asarray(system.positions), cell=np.asarray(system.cell), pbc=True)
         atoms.calc = _Member(own, system, compute, update)
         MaxwellBoltzmannDistribution(atoms, temperature_K=300.0, rng=np.random.default_rng(draw))
-        runs.append(Langevin(atoms, units.fs, temperature_K=300.0, friction=0.01 / units.fs))
+        runs.append(
+            Langevin(atoms, units.fs, temperature_K=300.0, friction=0.01 / units.fs, fixcm=False)
+        )
     for run in runs[:1]:
         run.run(2)
     started = time.perf_counter()
