@@ -69,12 +69,15 @@ def run(
 def simulate(
     config: ConfigFile, output: Output = None, fresh: Fresh = False, debug: Debug = False
 ) -> None:
-    """Simulate every draw and print the observables; samples the posterior first if need be."""
+    """Simulate every draw and print observables with intervals.
+
+    The posterior is sampled first, unless the run directory holds it.
+    A killed or finished simulation continues where it stopped.
+    "bayespot run" goes on from there: it adds the report on the test set.
+    """
 
     def done(made: dict, folder: Path, seconds: float) -> None:  # type: ignore[type-arg]
-        stable = made["stability"]
-        total = stable["draws"] * stable["replicas"]
-        typer.echo(f"\n{total - stable['failed_replicas']} of {total} replicas stable")
+        _stability(made["stability"])
         _observables(made)
         typer.echo(f"\n{folder / 'simulation.json'}  ({seconds:.0f} s in all)")
 
@@ -159,7 +162,7 @@ def template() -> None:
 
 
 def _line_of(*cells: str) -> None:
-    typer.echo(f"  {cells[0]:30s}" + "".join(f"{c:>14s}" for c in cells[1:]))
+    typer.echo((f"  {cells[0]:30s}" + "".join(f"{c:>14s}" for c in cells[1:])).rstrip())
 
 
 def _summary(report: dict) -> None:  # type: ignore[type-arg]
@@ -176,18 +179,30 @@ def _summary(report: dict) -> None:  # type: ignore[type-arg]
     _observables(report)
 
 
+def _stability(made: dict) -> None:  # type: ignore[type-arg]
+    total = made["draws"] * made["replicas"]
+    line = f"\n{made['draws']} draws, {total - made['failed_replicas']} of {total} replicas stable"
+    why = [f"{reason}: {count}" for reason, count in made["reasons"].items() if count]
+    if why:
+        line += f" ({'; '.join(why)}; first after {made['earliest_failure_fs']:.0f} fs)"
+    typer.echo(line)
+
+
 def _observables(report: dict) -> None:  # type: ignore[type-arg]
     from bayespot.report.page import rounded as near
     from bayespot.report.page import significant as sig
 
     line = _line_of
-    typer.echo("Observables")
-    line("", "mean", "95 % ±", "parameter", "MD of mean", "ref. in 95 %")
+    compared = any("coverage" in o for o in report["observables"].values())
+    typer.echo("\nObservables (95 % ±: half of the interval; the rest are standard deviations)")
+    more = ["ref. in 95 %"] if compared else []
+    line("", "mean", "95 % ±", "parameter", "MD of mean", *more)
     for o in report["observables"].values():
-        inside = f"{100 * o['coverage']['inside95']:.0f} %" if "coverage" in o else "-"
+        known = o.get("coverage")
+        more = [f"{100 * known['inside95']:.0f} %" if known else "-"] if compared else []
         if "axis" in o:
-            width = f"{100 * o['coverage']['relative_width95']:.0f} %" if "coverage" in o else "-"
-            line(o["title"], "(curve)", width, "", "", inside)
+            width = f"{100 * known['relative_width95']:.0f} %" if known else ""
+            line(o["title"], "(curve)", width, "", "", *more)
             _peaks(o)
         else:
             half = (o["high95"] - o["low95"]) / 2
@@ -195,7 +210,7 @@ def _observables(report: dict) -> None:  # type: ignore[type-arg]
                 f"{o['title']} ({o['unit']})",
                 near(o["mean"], o["total"]),
                 *(sig(x, 2) for x in (half, o["parameter"], o["md_of_mean"])),
-                inside,
+                *more,
             )  # fmt: skip
 
 
@@ -212,7 +227,7 @@ def _peaks(o: dict, most: int = 3) -> None:  # type: ignore[type-arg]
     ]
     for i in sorted(sorted(tops, key=lambda i: -mean[i])[:most]):
         half = (o["high95"][i] - o["low95"][i]) / 2
-        at = f"  at {o['axis'][i]:.2f} ({o['axis_label']})"
+        at = f"  peak at {o['axis'][i]:.4g} {o['axis_label'].split(' / ')[-1]}"
         _line_of(at, near(mean[i], o["total"][i]), sig(half, 2),
                  sig(o["parameter"][i], 2), sig(o["md_of_mean"][i], 2))  # fmt: skip
 

@@ -86,7 +86,7 @@ class _Job:
             "stability": _stability_summary(trajectories, self.config.md.time_step),
             "observables": self._observables(trajectories),
         }
-        files.write_text(self.folder / "simulation.json", json.dumps(made, indent=2) + "\n")
+        files.write_json(self.folder / "simulation.json", made)
         self._finish()
         return made
 
@@ -131,7 +131,7 @@ class _Job:
             "data": self.data_hash,
             "versions": packages,
         }
-        self.fingerprint = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+        self.fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         marker = self.folder / "fingerprint.json"
         if marker.exists():
             stored = json.loads(marker.read_text())

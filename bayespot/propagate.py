@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayespot.data import Dataset
-from bayespot.md import Ensemble, Length, Progress, Stability, Trajectories, simulate
+from bayespot.md import Ensemble, Length, Progress, Stability, Trajectories, door, simulate
 from bayespot.observables import Observable
 from bayespot.potentials import Potential
 
@@ -45,7 +45,8 @@ def propagate(
         checkpoint, fingerprint, callback: likewise.
     """
     start_key, md_key = jax.random.split(key)
-    draws = len(jax.tree.leaves(params)[0])
+    door.check_settings(replicas=replicas)
+    draws = door.number_of_draws(params)
     species = np.asarray(start.batch.system.species)
     cell = np.asarray(start.batch.system.cell)
     same_cell = not any(start.batch.system.pbc) or np.allclose(cell, cell[0], atol=1e-5)

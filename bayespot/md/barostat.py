@@ -6,8 +6,10 @@ at constant pressure is ``p(lambda) ~ lambda exp(-(K + U + P0 V)/kT)``, so that
     d lambda = beta/(4 tau) [2 lambda (P - P0) + kT/lambda] dt + sqrt(kT beta/(2 tau)) dW
 
 with the instantaneous pressure ``P = (2 K - dU/dln V * 3)/(3 V)`` leaves it invariant: in
-``lambda`` the noise is constant.  Volume moves and BAOAB steps alternate; each move is followed by
-a new force call, so that no step sees forces of another cell.
+``lambda`` the noise is constant.  A finite step of it is only a proposal here, accepted or not by
+Metropolis and Hastings' rule: the law holds whatever beta and tau are, at the price of nothing,
+for the energy comes with the force call that a new cell needs anyway.  Volume moves and BAOAB
+steps alternate.
 """
 
 from __future__ import annotations
@@ -18,14 +20,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from bayespot.md.integrators import Scalar, kinetic_energy, mass_of, thermal_momenta
 from bayespot.system import System
 from bayespot.units import BOLTZMANN, GPA
 
-# (positions, cell) -> (forces, virial dU/dln V * 3, the trace of dU/dstrain)
-ForceVirial = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+# (positions, cell) -> (energy, forces, trace of dU/dstrain = 3 dU/dln V)
+EnergyForceVirial = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]
+
+LARGEST = 1.1
+"""Factor of one move of the cell's edges; nothing larger is proposed."""
 
 
 @jax.tree_util.register_dataclass
@@ -36,7 +41,8 @@ class NPTState:
     Attributes:
         position, momentum, force: (atoms, 3).
         cell: (3, 3), Angstrom.
-        virial: trace of dU/dstrain, eV.
+        energy, virial: U and the trace of dU/dstrain, eV.
+        accepted: moves of the cell that were.
         rng: raw key.
     """
 
@@ -44,22 +50,25 @@ class NPTState:
     momentum: Float[Array, "*batch atoms 3"]
     force: Float[Array, "*batch atoms 3"]
     cell: Float[Array, "*batch 3 3"]
+    energy: Float[Array, "*batch"]
     virial: Float[Array, "*batch"]
+    accepted: Int[Array, "*batch"]
     rng: Any
 
 
-def init(key: jax.Array, system: System, force: ForceVirial, temperature: Scalar) -> NPTState:
+def init(key: jax.Array, system: System, force: EnergyForceVirial, temperature: Scalar) -> NPTState:
     """Thermal momenta in the cell of ``system``."""
     momentum_key, rng = jax.random.split(key)
     momenta = thermal_momenta(momentum_key, system, BOLTZMANN * temperature)
-    forces, virial = force(system.positions, system.cell)
-    return NPTState(system.positions, momenta, forces, system.cell, virial, rng)
+    energy, forces, virial = force(system.positions, system.cell)
+    none = jnp.zeros((), jnp.int32)
+    return NPTState(system.positions, momenta, forces, system.cell, energy, virial, none, rng)
 
 
 def step(
     state: NPTState,
     system: System,
-    force: ForceVirial,
+    force: EnergyForceVirial,
     time_step: Scalar,
     temperature: Scalar,
     friction: Scalar,
@@ -75,15 +84,17 @@ def step(
     heat = thermal_momenta(key, system, BOLTZMANN * temperature)
     p = keep * p + jnp.sqrt(1 - keep**2) * heat
     x = x + 0.5 * dt * p / mass
-    forces, virial = force(x, state.cell)
+    energy, forces, virial = force(x, state.cell)
     p = p + 0.5 * dt * forces
-    return dataclasses.replace(state, position=x, momentum=p, force=forces, virial=virial, rng=rng)
+    return dataclasses.replace(
+        state, position=x, momentum=p, force=forces, energy=energy, virial=virial, rng=rng
+    )
 
 
 def rescale(
     state: NPTState,
     system: System,
-    force: ForceVirial,
+    force: EnergyForceVirial,
     interval: Scalar,
     temperature: Scalar,
     pressure: Scalar,
@@ -100,19 +111,34 @@ def rescale(
         barostat_time: fs.
         compressibility: 1/GPa.
     """
-    rng, key = jax.random.split(state.rng)
+    rng, noise_key, accept_key = jax.random.split(state.rng, 3)
     dtype = state.position.dtype
     kT = BOLTZMANN * temperature
     rate = compressibility / GPA / barostat_time  # beta/tau
-    volume = jnp.abs(jnp.linalg.det(state.cell))
-    inside = (2 * kinetic_energy(state.momentum, system) - state.virial) / (3 * volume)
-    root = jnp.sqrt(volume)
-    drift = 0.25 * rate * (2 * root * (inside - pressure * GPA) + kT / root)
-    noise = jnp.sqrt(0.5 * kT * rate * interval) * jax.random.normal(key, (), dtype)
-    scale = ((root + drift * interval + noise) / root) ** (2 / 3)
-    # a move of more than a tenth is no small step: the check of the frame sees the wreck
-    scale = jnp.clip(scale, 0.9, 1.1).astype(dtype)
-    cell = state.cell * scale
-    x = state.position * scale
-    forces, virial = force(x, cell)
-    return NPTState(x, state.momentum / scale, forces, cell, virial, rng)
+    spread = jnp.sqrt(0.5 * kT * rate * interval)  # of a move of lambda
+
+    def look(state: NPTState) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """lambda, where the proposal from there is centred, and -log p(lambda)."""
+        volume = jnp.abs(jnp.linalg.det(state.cell))
+        kinetic = kinetic_energy(state.momentum, system)
+        inside = (2 * kinetic - state.virial) / (3 * volume)
+        root = jnp.sqrt(volume)
+        drift = 0.25 * rate * (2 * root * (inside - pressure * GPA) + kT / root)
+        enthalpy = kinetic + state.energy + pressure * GPA * volume
+        return root, root + drift * interval, enthalpy / kT - jnp.log(root)
+
+    root, centre, cost = look(state)
+    noise = spread * jax.random.normal(noise_key, (), dtype)
+    wanted = ((centre + noise) / root) ** (2 / 3)  # NaN of a negative lambda fails all that follows
+    scale = jnp.clip(wanted, 1 / LARGEST, LARGEST).astype(dtype)
+    cell, x = state.cell * scale, state.position * scale
+    energy, forces, virial = force(x, cell)
+    new = NPTState(x, state.momentum / scale, forces, cell, energy, virial, state.accepted + 1, rng)
+    new_root, new_centre, new_cost = look(new)
+    there = (new_root - centre) / spread
+    back = (root - new_centre) / spread
+    log_ratio = cost - new_cost + 0.5 * (there**2 - back**2)
+    possible = (wanted > 1 / LARGEST) & (wanted < LARGEST)
+    lucky = jnp.log(jax.random.uniform(accept_key, (), dtype)) < log_ratio
+    stay = dataclasses.replace(state, rng=rng)
+    return jax.tree.map(lambda a, b: jnp.where(possible & lucky, a, b), new, stay)

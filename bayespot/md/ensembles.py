@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,21 @@ from bayespot.errors import UserError
 
 PerReplica = float | Sequence[float]
 """One number, or one for each replica: state points are laid out along the replicas."""
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """``value`` as an int.
+
+    Raises:
+        UserError: naming the setting where it is no integer, or below ``least``.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, bool):
+        raise UserError(f"MD {name} is {value!r}", f"Give a whole number of at least {least}")
+    return number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +49,13 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray | list):  # hashable: programs are found by it
-                object.__setattr__(self, field.name, tuple(float(x) for x in value))
+            if field.name in self.static:
+                continue
+            # tuples are hashable: programs are found by them
+            object.__setattr__(self, field.name, _numbers(field.name, getattr(self, field.name)))
         for name in self.positive:
-            for value in np.atleast_1d(np.asarray(getattr(self, name), float)):
-                if not (value > 0 and np.isfinite(value)):
+            for value in np.atleast_1d(getattr(self, name)):
+                if not value > 0:
                     raise UserError(f"MD {name} is {value}", f"Give a {name} greater than zero")
 
     def conditions(self, draws: int, replicas: int) -> dict[str, jnp.ndarray]:
@@ -53,7 +70,7 @@ class Ensemble:
             if field.name in self.static:
                 continue
             numbers = np.asarray(value, float)
-            if numbers.ndim > 1 or (numbers.ndim == 1 and len(numbers) != replicas):
+            if numbers.ndim == 1 and len(numbers) != replicas:
                 raise UserError(
                     f"{len(numbers)} values of {field.name} for {replicas} replicas",
                     f"Give one {field.name}, or one for each replica",
@@ -65,6 +82,23 @@ class Ensemble:
     def shape(self) -> tuple[object, ...]:
         """What a program is compiled for: everything but the numbers."""
         return (type(self).__name__,)
+
+
+def _numbers(name: str, value: Any) -> float | tuple[float, ...]:
+    """One number or one for each replica, finite."""
+    fix = f"Give one finite {name}, or one for each replica"
+    try:
+        if isinstance(value, str):  # numpy would read it
+            raise TypeError
+        numbers = np.asarray(value, float)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"MD {name} is {value!r}", fix) from error
+    if numbers.ndim > 1 or numbers.size == 0:
+        raise UserError(f"MD {name} has shape {numbers.shape}", fix)
+    for number in np.atleast_1d(numbers):
+        if not np.isfinite(number):
+            raise UserError(f"MD {name} is {number}", fix)
+    return float(numbers) if numbers.ndim == 0 else tuple(numbers.tolist())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,15 +158,14 @@ class NPT(Ensemble):
 
     positive: ClassVar[tuple[str, ...]] = (
         "temperature", "time_step", "friction", "barostat_time", "compressibility",
-        "barostat_interval",
     )  # fmt: skip
     static: ClassVar[tuple[str, ...]] = ("barostat_interval",)
     varies_cell: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not np.all(np.isfinite(np.asarray(self.pressure, float))):
-            raise UserError(f"MD pressure is {self.pressure}", "Give a finite pressure in GPa")
+        interval = whole_number("barostat_interval", self.barostat_interval, 1)
+        object.__setattr__(self, "barostat_interval", interval)
 
     @property
     def shape(self) -> tuple[object, ...]:
@@ -157,7 +190,9 @@ class Length:
     blocks: int = 10
 
     def __post_init__(self) -> None:
-        if self.steps % (self.blocks * self.stride) or self.steps < 1:
+        for name, least in (("steps", 1), ("equilibration", 0), ("stride", 1), ("blocks", 1)):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
+        if self.steps % (self.blocks * self.stride):
             raise UserError(
                 f"{self.steps} MD steps do not divide into {self.blocks} blocks of frames every"
                 f" {self.stride} steps",

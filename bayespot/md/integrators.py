@@ -53,7 +53,8 @@ def velocity_verlet(
     init_fn, step_fn = simulate.nve(force, _move, time_step)
 
     def init(key: jax.Array, system: System) -> Any:
-        momenta = _rigid_free(thermal_momenta(key, system, BOLTZMANN * temperature), system)
+        momenta = thermal_momenta(key, system, BOLTZMANN * temperature)
+        momenta = _rigid_free(momenta, system, atoms)
         return init_fn(key, system.positions, 0.0, mass=mass_of(system), momenta=momenta)
 
     return Integrator(init, step_fn, 3 * atoms - rigid_freedoms(atoms, open_system))
@@ -117,7 +118,7 @@ def nose_hoover(
     freedoms = 3 * atoms - rigid_freedoms(atoms, open_system)
 
     def init(key: jax.Array, system: System) -> Any:
-        momenta = _rigid_free(thermal_momenta(key, system, kT), system)
+        momenta = _rigid_free(thermal_momenta(key, system, kT), system, atoms)
         with _quiet():
             state = init_fn(key, system.positions, mass=mass_of(system), momenta=momenta)
         return state.set(chain=state.chain.set(degrees_of_freedom=freedoms))
@@ -162,15 +163,20 @@ def _move(positions: jax.Array, change: jax.Array, **unused: Any) -> jax.Array:
 def rigid_freedoms(atoms: int, open_system: bool) -> int:
     """Degrees of freedom that momentum-conserving dynamics must not count.
 
-    Linear molecules of three and more atoms are not recognised: they bend.
+    A single atom keeps its momentum: without it nothing would move.  Linear molecules of three
+    and more atoms are not recognised: they bend.
     """
-    if atoms == 1 or not open_system:
+    if atoms == 1:
+        return 0
+    if not open_system:
         return 3
     return 5 if atoms == 2 else 6
 
 
-def _rigid_free(momenta: jax.Array, system: System) -> jax.Array:
-    """Momenta without translation and, in open systems, rotation."""
+def _rigid_free(momenta: jax.Array, system: System, atoms: int) -> jax.Array:
+    """Momenta without translation and, in open systems, rotation; a single atom's as they are."""
+    if atoms == 1:
+        return momenta
     positions = system.positions
     mass = jnp.where(system.mask, mass_of(system), 0.0)
     weight = mass[:, None] / jnp.sum(mass)

@@ -15,13 +15,19 @@ import jax.numpy as jnp
 
 from bayespot.md import barostat, integrators
 from bayespot.md.ensembles import Length
-from bayespot.md.stability import Stability
+from bayespot.md.stability import BLOWN_UP, NOT_FINITE, Stability
 from bayespot.neighbors import Lists
 from bayespot.observables import Observable
 from bayespot.potentials import Potential, energy_and_forces
 from bayespot.potentials.base import energy_forces_virial
 from bayespot.system import System
 from bayespot.units import BOLTZMANN
+
+CELL_MOVE = 0.005
+"""Strain of one move of the barostat that lists keep room for; larger ones are rare."""
+
+TOO_HOT = 10.0
+"""Times the temperature (or 1000 K, where that is more) that nothing but a blow-up reaches."""
 
 
 class Plan(NamedTuple):
@@ -56,12 +62,12 @@ class Carry(NamedTuple):
 
 
 class Averages(NamedTuple):
-    """Of one block: (draw, replica) leading axes, frames before them.
+    """Of one block; (draw, replica) leading axes.
 
     Attributes:
         means: observable name -> averaged snapshot.
         temperature: K.
-        frames: recorded positions and cells, or None.
+        frames: recorded positions and cells, (draw, replica, frame, ...), or None.
     """
 
     means: Any
@@ -92,23 +98,21 @@ def _dynamics(
         here = system.replace(positions=positions)
         return energy_and_forces(plan.potential, params, here, neighbors)[1]
 
-    def force_and_virial(positions: jax.Array, cell: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def energy_force_virial(positions: jax.Array, cell: jax.Array) -> Any:
         here = system.replace(positions=positions, cell=cell)
-        made = energy_forces_virial(plan.potential, params, here, neighbors)
-        assert made[2] is not None
-        return made[1], made[2]
+        return energy_forces_virial(plan.potential, params, here, neighbors)
 
     kind = plan.ensemble[0]
     dt, temperature = at["time_step"], at["temperature"]
     if kind == "NPT":
         every = plan.ensemble[1]
         return _Dynamics(
-            lambda key, system: barostat.init(key, system, force_and_virial, temperature),
+            lambda key, system: barostat.init(key, system, energy_force_virial, temperature),
             lambda state: barostat.step(
-                state, system, force_and_virial, dt, temperature, at["friction"]
+                state, system, energy_force_virial, dt, temperature, at["friction"]
             ),
             lambda state: barostat.rescale(
-                state, system, force_and_virial, every * dt, temperature,
+                state, system, energy_force_virial, every * dt, temperature,
                 at["pressure"], at["barostat_time"], at["compressibility"],
             ),
             every,
@@ -163,13 +167,9 @@ def start(
 
 
 @jax.jit
-def rebuild(neighbors: Lists, positions: jax.Array, cells: jax.Array, system: System) -> Any:
-    """Lists of all replicas for where they are; cells (draw, replica, 3, 3)."""
-
-    def one(neighbors: Lists, positions: jax.Array, cell: jax.Array) -> Lists:
-        return neighbors.update(system.replace(positions=positions, cell=cell))
-
-    return jax.vmap(jax.vmap(one))(neighbors, positions, cells)
+def rebuild(lists: Lists, states: Any, system: System) -> Any:
+    """Lists like ``lists`` (of one replica) for where all replicas are."""
+    return jax.vmap(jax.vmap(lambda state: lists.update(configuration(state, system))))(states)
 
 
 def block(
@@ -185,11 +185,16 @@ def block(
         return jnp.broadcast_to(system.cell, (*states.position.shape[:2], 3, 3))
 
     def stale(states: Any, neighbors: Any, alive: jax.Array) -> jax.Array:
-        def one(neighbors: Lists, positions: jax.Array, cell: jax.Array) -> jax.Array:
-            here = system.replace(positions=positions, cell=cell)
-            return neighbors.needs_update(here, rigid=not varies)
+        """Whether lists would miss a pair in the next step: its force call comes before a rebuild
+        can."""
 
-        moved = jax.vmap(jax.vmap(one))(neighbors, states.position, cells(states))
+        def one(neighbors: Lists, state: Any, cell: jax.Array, at: Any) -> jax.Array:
+            mass = integrators.mass_of(system)[:, None]
+            ahead = state.position + at["time_step"] * state.momentum / mass
+            here = system.replace(positions=ahead.astype(state.position.dtype), cell=cell)
+            return neighbors.needs_update(here, CELL_MOVE if varies else None)
+
+        moved = jax.vmap(jax.vmap(one))(neighbors, states, cells(states), conditions)
         return jnp.any(moved & alive)
 
     def step_one(state: Any, params: Any, neighbors: Any, at: Any) -> Any:
@@ -202,21 +207,35 @@ def block(
     rescale_all = _both(rescale_one, (0, 0, 0, 0), shared=(1,))
 
     def renew(states: Any, neighbors: Any) -> Any:
-        return rebuild(neighbors, states.position, cells(states), system)
+        def one(lists: Lists, state: Any) -> Lists:
+            return lists.update(configuration(state, system))
+
+        return jax.vmap(jax.vmap(one))(neighbors, states)
+
+    def hot_one(state: Any, params: Any, neighbors: Any, at: Any) -> jax.Array:
+        freedoms = _dynamics(plan, params, neighbors, system, at).freedoms
+        kinetic = integrators.kinetic_energy(state.momentum, system)
+        # some 100 kT above the mean: a few freedoms fluctuate, but not as much as that
+        limit = TOO_HOT * freedoms / 2 + 50
+        return kinetic > limit * BOLTZMANN * jnp.maximum(at["temperature"], 1000.0)
+
+    hot_all = _both(hot_one, (0, 0, 0, 0), shared=(1,))
 
     def steps(states: Any, neighbors: Any, alive: jax.Array, now: jax.Array) -> Any:
-        """``stride`` steps from step number ``now``.
+        """``stride`` steps from step number ``now``; which replicas blew up meanwhile comes last.
+
+        Thermostats may cool the wreck before anyone looks, so every step is checked.
 
         The lists stay outside the inner loop, which runs until one is stale: a branch at every
         step would copy them.
         """
 
         def outer(carry: Any) -> Any:
-            states, neighbors, done, old = carry
+            states, neighbors, done, old, hot = carry
             neighbors = jax.lax.cond(old, renew, lambda s, n: n, states, neighbors)
 
             def inner(carry: Any) -> Any:
-                states, done, _ = carry
+                states, done, _, hot = carry
                 states = step_all(states, params, neighbors, conditions)
                 done = done + 1
                 if varies:
@@ -227,15 +246,20 @@ def block(
                         lambda s: s,
                         states,
                     )
-                return states, done, stale(states, neighbors, alive)
+                hot |= hot_all(states, params, neighbors, conditions)
+                return states, done, stale(states, neighbors, alive), hot
 
-            states, done, old = jax.lax.while_loop(
-                lambda c: (c[1] < stride) & ~c[2], inner, (states, done, jnp.asarray(False))
+            states, done, old, hot = jax.lax.while_loop(
+                lambda c: (c[1] < stride) & ~c[2], inner, (states, done, jnp.asarray(False), hot)
             )
-            return states, neighbors, done, old
+            return states, neighbors, done, old, hot
 
-        begin = (states, neighbors, jnp.zeros((), jnp.int32), stale(states, neighbors, alive))
-        return jax.lax.while_loop(lambda c: c[2] < stride, outer, begin)[:2]
+        nought = jnp.zeros((), jnp.int32)
+        begin = (
+            states, neighbors, nought, stale(states, neighbors, alive), jnp.zeros_like(alive)
+        )  # fmt: skip
+        made = jax.lax.while_loop(lambda c: c[2] < stride, outer, begin)
+        return made[0], made[1], made[4]
 
     def look_one(state: Any, params: Any, neighbors: Any, at: Any) -> Any:
         here = configuration(state, system)
@@ -251,8 +275,11 @@ def block(
     def frame(carry: Any, index: jax.Array) -> tuple[Any, None]:
         carry, totals = carry
         now = first_step + index * stride
-        states, neighbors = steps(carry.states, carry.neighbors, carry.reason == 0, now)
+        states, neighbors, hot = steps(carry.states, carry.neighbors, carry.reason == 0, now)
         looked, code = look_all(states, params, neighbors, conditions)
+        # what a crowded list made of bonds and distances is no verdict: the block is repeated
+        code = jnp.where(neighbors.overflow & (code != NOT_FINITE), 0, code)
+        code = jnp.where(hot & (code != NOT_FINITE), BLOWN_UP, code)
         reason = jnp.where(carry.reason == 0, code.astype(jnp.int32), carry.reason)
         alive = reason == 0
         late = (now + stride).astype(jnp.int32)
@@ -278,6 +305,7 @@ def block(
 
         indices = jnp.arange(frames).reshape(-1, plan.record)
         (carry, totals), kept = jax.lax.scan(several, (carry, zeros), indices)
+        kept = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), kept)
     means, temperature = jax.tree.map(lambda x: x / frames, totals)
     return carry, Averages(means, temperature, kept)
 
@@ -293,17 +321,14 @@ def run_block(plan: Plan, *arguments: Any) -> tuple[Carry, Averages]:
     return _flat(plan, treedef, leaves)
 
 
-def memory_needed(plan: Plan, *arguments: Any) -> tuple[float, float] | None:
-    """(bytes of arguments and results, bytes besides) of ``run_block``; None where unknown.
+def memory_needed(plan: Plan, *arguments: Any) -> float | None:
+    """Bytes that ``run_block`` needs besides its arguments and results; None where unknown.
 
     It compiles what ``run_block`` will run, and JAX keeps it.
     """
     leaves, treedef = jax.tree.flatten(arguments)
     needs = _flat.lower(plan, treedef, leaves).compile().memory_analysis()
-    if needs is None:
-        return None
-    kept = needs.argument_size_in_bytes + needs.output_size_in_bytes
-    return float(kept), float(needs.temp_size_in_bytes)
+    return None if needs is None else float(needs.temp_size_in_bytes)
 
 
 def _expand(mask: jax.Array, like: jax.Array) -> jax.Array:

@@ -17,10 +17,11 @@ REASONS = (
     "a bond left its length",
     "two atoms came too close",
     "atoms fell together: no neighbour list could hold them",
+    "it blew up: shorten the time step, or minimise the start first",
 )
 """Texts of the codes that ``check`` returns, and of what the engine adds."""
 
-COLLAPSED = 4
+NOT_FINITE, COLLAPSED, BLOWN_UP = 1, 4, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +43,14 @@ class Stability:
     def check(self, system: System, momenta: jax.Array, neighbors: Neighbors) -> jax.Array:
         """Code of the first criterion that fails, 0 where none does."""
         finite = jnp.all(jnp.isfinite(system.positions)) & jnp.all(jnp.isfinite(momenta))
-        code = jnp.where(finite, 0, 1)
+        code = jnp.where(finite, 0, NOT_FINITE)
         if self.bonds:
             i, j = np.asarray(self.bonds).T
-            length = jnp.linalg.norm(system.positions[i] - system.positions[j], axis=-1)
+            vectors = system.positions[i] - system.positions[j]
+            if any(system.pbc):  # the bond is the nearest image's
+                turns = jnp.round(vectors @ jnp.linalg.inv(system.cell))
+                vectors -= jnp.where(jnp.asarray(system.pbc), turns, 0.0) @ system.cell
+            length = jnp.linalg.norm(vectors, axis=-1)
             deviation = jnp.max(jnp.abs(length - jnp.asarray(self.lengths, length.dtype)))
             code = jnp.where((code == 0) & (deviation > self.max_bond_deviation), 2, code)
         if self.min_distance > 0:

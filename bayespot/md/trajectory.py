@@ -34,27 +34,41 @@ class Recorder:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, block: int, recorded: Any) -> None:
-        """Positions and cells of a production block, (frame, draw, replica, ...)."""
-        files.save_arrays(self._file(block), list(recorded), {})
+        """Positions and cells of a production block, (draw, replica, frame, ...)."""
+        files.save_arrays(self._file(block), [np.moveaxis(x, 2, 0) for x in recorded], {})
 
     def _file(self, block: int) -> Path:
         return self.folder / f"frames_{block:05d}.npz"
 
-    def finish(self, system: System, blocks: int, between: np.ndarray, reason: np.ndarray) -> None:
-        """Join the blocks.
+    def finish(
+        self, system: System, blocks: int, between: np.ndarray, reason: np.ndarray,
+        lost: np.ndarray,
+    ) -> None:  # fmt: skip
+        """Join the blocks; nothing to do where an earlier call has done it.
 
         Args:
             system: species, masses and periodicity.
             blocks: how many there are.
             between: (draw, replica) fs between two frames.
             reason: (draw, replica) why a replica stopped, 0 where it did not.
+            lost: (draw, replica) fs after which it had stopped, infinite where it did not.
+
+        Raises:
+            UserError: the simulation was finished before, and its trajectory is gone.
         """
+        if not all(self._file(i).exists() for i in range(blocks)):
+            if self.path.exists():
+                return
+            raise UserError(
+                f"the simulation was finished before, and its trajectory {self.path} is gone",
+                "Remove the checkpoint to simulate again",
+            )
         parts = [files.load_arrays(self._file(i))[0] for i in range(blocks)]
         positions, cells = (np.concatenate([p[i] for p in parts]) for i in range(2))
         if self.path.suffix:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             files.write_atomically(
-                self.path, lambda p: _hdf5(p, system, positions, cells, between, reason)
+                self.path, lambda p: _hdf5(p, system, positions, cells, between, reason, lost)
             )
         else:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -68,6 +82,7 @@ class Recorder:
                         cells[:, d, r],
                         float(between[d, r]),
                         int(reason[d, r]),
+                        float(lost[d, r]),
                     ),
                 )
         if self._own is not None:
@@ -83,6 +98,7 @@ def _hdf5(
     cells: np.ndarray,
     between: np.ndarray,
     reason: np.ndarray,
+    lost: np.ndarray,
 ) -> None:
     import h5py
 
@@ -92,6 +108,7 @@ def _hdf5(
             ("cell", cells, "Angstrom"),
             ("time_between_frames", between, "fs"),
             ("reason", reason, "0 is stable"),
+            ("stopped_at", lost, "fs; frozen from there on"),
             ("numbers", np.asarray(system.species), "atomic numbers, 0 is padding"),
             ("pbc", np.asarray(system.pbc), ""),
         ):
@@ -105,6 +122,7 @@ def _extxyz(
     cells: np.ndarray,
     between: float,
     reason: int,
+    lost: float,
 ) -> None:
     import ase.io
     from ase import Atoms
@@ -115,7 +133,8 @@ def _extxyz(
     for i, (x, cell) in enumerate(zip(positions, cells, strict=True)):
         box = cell if any(system.pbc) else None
         atoms = Atoms(numbers, x[exists], cell=box, pbc=system.pbc)
-        atoms.info["time_fs"] = float((i + 1) * between)
-        atoms.info["state"] = REASONS[int(reason)]
+        time = float((i + 1) * between)
+        atoms.info["time_fs"] = time
+        atoms.info["state"] = REASONS[reason if time >= lost * (1 - 1e-6) else 0]
         frames.append(atoms)
     ase.io.write(path, frames, format="extxyz")

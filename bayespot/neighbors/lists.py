@@ -59,7 +59,7 @@ class NeighborList:
         weight = 1.0 if self.half else 0.5
         return Pairs(vectors, safe_norm(vectors), mask, lambda x: x[index], weight)
 
-    def needs_update(self, system: System, rigid: bool = True) -> jax.Array:
+    def needs_update(self, system: System, strain_to_come: float | None = None) -> jax.Array:
         """True once a pair may have come within the cut-off that is not listed.
 
         A homogeneous strain ``F`` since the build shrinks listed distances by at most ``1 - |F-1|``
@@ -67,16 +67,16 @@ class NeighborList:
 
         Args:
             system: where the atoms are now.
-            rigid: the cell is that of the last build.
+            strain_to_come: room to keep for further strain; None where the cell never changes.
         """
-        if rigid:
+        if strain_to_come is None:
             moved = jnp.sum((system.positions - self.reference) ** 2, axis=-1)
             return jnp.any(jnp.where(system.mask, moved, 0.0) > (self.skin / 2) ** 2)
         deformation = jnp.linalg.solve(self.reference_cell, system.cell)
         carried = self.reference @ deformation
         moved = jnp.sum((system.positions - carried) ** 2, axis=-1)
         strain = jnp.linalg.norm(deformation - jnp.eye(3, dtype=deformation.dtype))
-        room = (self.cutoff + self.skin) * (1 - strain) - self.cutoff
+        room = (self.cutoff + self.skin) * (1 - strain - strain_to_come) - self.cutoff
         far = jnp.max(jnp.where(system.mask, moved, 0.0))
         return 4 * far > jnp.maximum(room, 0.0) ** 2
 

@@ -66,9 +66,9 @@ class AllPairs:
         vectors = jnp.where(mask[..., None], vectors, 1.0)
         return Pairs(vectors, safe_norm(vectors), mask, lambda x: x[None])
 
-    def needs_update(self, system: System, rigid: bool = True) -> jax.Array:
+    def needs_update(self, system: System, strain_to_come: float | None = None) -> jax.Array:
         """Never."""
-        del system, rigid
+        del system, strain_to_come
         return jnp.asarray(False)
 
     def update(self, system: System) -> AllPairs:

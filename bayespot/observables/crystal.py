@@ -83,6 +83,8 @@ class BulkModulus(Observable):
     """Isothermal bulk modulus from volume fluctuations at constant pressure,
     ``K = k_B T <V> / Var(V)``.
 
+    Short runs give too high a value: by about 3/n for n independent volumes.
+
     Attributes:
         scale: Angstrom^3 near the mean volume, subtracted before squaring: float32 sums of
             squares would lose the variance.

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bayespot.errors import UserError
 from bayespot.neighbors.grid import heights
 from bayespot.observables.base import Context, Observable, Value
 from bayespot.observables.crystal import volume
@@ -37,11 +38,21 @@ class RDF(Observable):
     def of(
         cls, name: str, system: System, high: float, bins: int, pair: tuple[int, int] | None = None
     ) -> RDF:
-        """With images enough for ``system``, should it shrink by a tenth too."""
+        """With images enough for ``system``, should it shrink by a tenth too.
+
+        Raises:
+            UserError: ``pair`` names an element that ``system`` lacks.
+        """
+        missing = sorted(set(pair or ()) - {int(z) for z in np.unique(np.asarray(system.species))})
+        if missing:
+            raise UserError(
+                f"{name} is of element {missing[0]}, which the system does not hold",
+                "Name elements that are simulated",
+            )
         tall = np.asarray(heights(system.cell))
+        # a difference of positions is wrapped first, to at most half a cell
         reach = [
-            int(np.ceil(high / (0.9 * h))) if p else 0
-            for h, p in zip(tall, system.pbc, strict=True)
+            int(high / (0.9 * h) + 0.5) if p else 0 for h, p in zip(tall, system.pbc, strict=True)
         ]
         return cls(name, high, bins, pair, (reach[0], reach[1], reach[2]))
 

@@ -42,7 +42,14 @@ class HeatCapacity(Observable):
 
     The kinetic half is exact for unconstrained atoms, so only the configurational half is
     sampled.
+
+    Attributes:
+        reference: eV near the mean energy, subtracted before squaring: float32 sums of squares of
+            hundreds of eV would lose the variance.  Zero suits energies without the per-species
+            shift.
     """
+
+    reference: float = 0.0
 
     @property
     def unit(self) -> str:
@@ -55,9 +62,10 @@ class HeatCapacity(Observable):
         return "heat capacity C_V"
 
     def snapshot(self, system: System, energy: jax.Array) -> dict[str, jax.Array]:
-        """First two moments; energies are shifted, so that their squares lose no digits."""
+        """First two moments of the energy about ``reference``."""
         del system
-        return {"energy": energy, "energy_squared": energy**2}
+        excess = energy - self.reference
+        return {"energy": excess, "energy_squared": excess**2}
 
     def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
         """Variance over (k_B T)^2 plus the kinetic part."""

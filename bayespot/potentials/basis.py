@@ -1,4 +1,5 @@
-"""Radial and angular basis functions and cut-off envelope, smooth from d = 0 to the cut-off."""
+"""Radial and angular basis functions, directions and cut-off envelope, smooth from d = 0 to the
+cut-off."""
 
 import functools
 import itertools
@@ -111,3 +112,17 @@ def legendre(cosines: jax.Array, degrees: int) -> jax.Array:
         values.append(((2 * l + 1) * cosines * values[-1] - l * values[-2]) / (l + 1))
     norms = np.sqrt((2 * np.arange(degrees) + 1) / (4 * np.pi))
     return jnp.stack(values[:degrees], axis=-1) * jnp.asarray(norms, cosines.dtype)
+
+
+def directions(vectors: jax.Array, core: float = 0.2) -> jax.Array:
+    """Unit vectors from ``core`` (Angstrom) on; within it they shrink to zero at the origin.
+
+    A unit vector has no value at d = 0. Within the core, where atoms never come, 1/d continues as
+    the polynomial in d^2 that joins it with two derivatives: the result is twice continuously
+    differentiable everywhere, and exact for all that matters.
+    """
+    squared = jnp.sum(vectors**2, axis=-1, keepdims=True)
+    outside = squared > core**2
+    inverse = 1 / jnp.sqrt(jnp.where(outside, squared, 1.0))
+    y = squared / core**2
+    return vectors * jnp.where(outside, inverse, (15 - y * (10 - 3 * y)) / (8 * core))

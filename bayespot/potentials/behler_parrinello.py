@@ -13,8 +13,7 @@ from jaxtyping import Array, Float
 
 from bayespot.neighbors import Neighbors, allocate, placeholder
 from bayespot.potentials.base import Params, Potential
-from bayespot.potentials.basis import polynomial_envelope
-from bayespot.potentials.painn import directions
+from bayespot.potentials.basis import directions, polynomial_envelope
 from bayespot.system import System
 
 

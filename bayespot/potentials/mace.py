@@ -13,10 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bayespot.neighbors import Neighbors, allocate
+from bayespot.neighbors import Neighbors, placeholder
 from bayespot.potentials.base import Params, Potential
-from bayespot.potentials.basis import bessel, polynomial_envelope
-from bayespot.potentials.painn import directions
+from bayespot.potentials.basis import bessel, directions, polynomial_envelope
 from bayespot.system import System
 
 LMAX = 2  # spherical harmonics of the densities
@@ -191,7 +190,7 @@ class MACE(Potential):
 
     def init(self, key: jax.Array, system: System) -> Params:
         """Weights of variance one over the fan-in."""
-        return jax.jit(self._network().init)(key, system, allocate(system, self.range))
+        return jax.jit(self._network().init)(key, system, placeholder(system))
 
     def atomic_energies(
         self, params: Params, system: System, neighbors: Neighbors

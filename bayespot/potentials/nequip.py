@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bayespot.neighbors import Neighbors, allocate
+from bayespot.neighbors import Neighbors, placeholder
 from bayespot.potentials.base import Params, Potential
-from bayespot.potentials.basis import bessel, polynomial_envelope
-from bayespot.potentials.painn import directions
+from bayespot.potentials.basis import bessel, directions, polynomial_envelope
 from bayespot.system import System
 
 
@@ -120,7 +119,7 @@ class NequIP(Potential):
         """jax-md's initialisation, in the dtype of the positions: a dict of dicts of arrays."""
         with _quiet():
             init = jax.jit(self._network().init)
-            params = init(key, system, allocate(system, self.range))["params"]
+            params = init(key, system, placeholder(system))["params"]
         return jax.tree.map(lambda x: x.astype(system.positions.dtype), dict(params))
 
     def atomic_energies(

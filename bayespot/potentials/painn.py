@@ -9,22 +9,8 @@ from jaxtyping import Array, Float
 
 from bayespot.neighbors import Neighbors, placeholder
 from bayespot.potentials.base import Params, Potential
-from bayespot.potentials.basis import bessel, polynomial_envelope
+from bayespot.potentials.basis import bessel, directions, polynomial_envelope
 from bayespot.system import System
-
-
-def directions(vectors: jax.Array, core: float = 0.2) -> jax.Array:
-    """Unit vectors from ``core`` (Angstrom) on; within it they shrink to zero at the origin.
-
-    A unit vector has no value at d = 0. Within the core, where atoms never come, 1/d continues as
-    the polynomial in d^2 that joins it with two derivatives: the result is twice continuously
-    differentiable everywhere, and exact for all that matters.
-    """
-    squared = jnp.sum(vectors**2, axis=-1, keepdims=True)
-    outside = squared > core**2
-    inverse = 1 / jnp.sqrt(jnp.where(outside, squared, 1.0))
-    y = squared / core**2
-    return vectors * jnp.where(outside, inverse, (15 - y * (10 - 3 * y)) / (8 * core))
 
 
 @dataclasses.dataclass(frozen=True)

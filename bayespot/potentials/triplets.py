@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayespot.neighbors import Pairs
-from bayespot.potentials.basis import legendre
-from bayespot.potentials.painn import directions
+from bayespot.potentials.basis import directions, legendre
 
 
 def angles(pairs: Pairs, degrees: int) -> jax.Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,8 @@ from bayespot.report import figures
 
 def write(folder: Path, report: dict[str, Any]) -> None:
     """Write ``report.json``, then ``report.html``; the same report gives the same bytes."""
-    files.write_text(
-        folder / "report.json", json.dumps(_strict(report), indent=1, allow_nan=False) + "\n"
-    )
+    files.write_json(folder / "report.json", report, indent=1)
     files.write_text(folder / "report.html", render(report))
-
-
-def _strict(value: Any) -> Any:
-    """JSON knows no NaN: null instead."""
-    if isinstance(value, dict):
-        return {k: _strict(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def render(report: dict[str, Any]) -> str:

@@ -28,6 +28,7 @@ from bayespot.potentials import (
     StillingerWeber,
     Tabulated,
     UltraFast,
+    energy_and_forces,
 )
 from bayespot.system import System
 from bayespot.topology import find_bonds
@@ -107,16 +108,28 @@ def silicon(seed: int = 0) -> Atoms:
 
 def params_of(potential, system):
     """Parameters well away from any symmetric start."""
-    params = potential.init(jax.random.key(1), system)
+    return _params(potential, system.positions.dtype)
+
+
+@functools.cache
+def _params(potential, dtype):
+    """Initialised once: compiling that costs more than most tests."""
+    system = jax.tree.map(
+        lambda x: x.astype(dtype) if x.dtype.kind == "f" else x, System.from_ase(ETHANOL)
+    )
+    params = jax.jit(potential.init)(jax.random.key(1), system)
     noise = jax.random.key(2)
     return jax.tree.map(lambda x: x + 0.1 * jax.random.normal(noise, x.shape, x.dtype), params)
 
 
 def energy(potential, params, atoms: Atoms, kind: str = "auto") -> jax.Array:
-    system = System.from_ase(atoms)
-    return _energy(potential, params, system, allocate(system, potential.cutoff, 0.3, kind))
+    return energy_forces(potential, params, atoms, kind=kind)[0]
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _energy(potential, params, system, neighbors):
-    return potential.energy(params, system, neighbors)
+def energy_forces(potential, params, atoms: Atoms, size: int | None = None, kind: str = "auto"):
+    """Energy and forces on ``size`` atoms (padded), by one program for each size."""
+    system = System.from_ase(atoms, size)
+    return _both(potential, params, system, allocate(system, potential.cutoff, 0.3, kind))
+
+
+_both = jax.jit(energy_and_forces, static_argnums=0)

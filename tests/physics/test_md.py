@@ -154,7 +154,7 @@ def test_a_failing_replica_freezes_and_harms_no_other():
         jax.random.key(0), Wells(), stack, ATOMS, NVT(300.0, 2.0), length, [Moments()], replicas=24
     )
     assert np.all(both.reason[0] == 0)
-    assert np.all(both.reason[1] == 1)
+    assert np.all(np.isin(both.reason[1], (1, 5)))  # not finite, or blown up before that
     assert np.all(both.failed_at[1] > 0)
     assert np.all(np.isfinite(both.means["moments"]["squares"]))
     np.testing.assert_array_equal(
@@ -208,7 +208,7 @@ def test_resume_is_bit_exact(tmp_path):
     resumed = _run(NVT(300.0, 2.0), steps=1000, checkpoint=tmp_path, fingerprint="a")
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(UserError, match="other settings"):
+    with pytest.raises(UserError, match="other fingerprint"):
         _run(NVT(300.0, 2.0), steps=1000, checkpoint=tmp_path, fingerprint="b")
 
 

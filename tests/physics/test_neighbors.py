@@ -162,8 +162,8 @@ def test_lists_follow_a_strained_cell_until_it_matters():
         now = strained(factor)
         # Frobenius norm of a homogeneous strain is sqrt(3) of it
         safe = (4.6 * (1 - np.sqrt(3) * abs(factor - 1)) - 4.0) > 0
-        assert bool(made.needs_update(now, rigid=False)) is (not safe)
-        if not bool(made.needs_update(now, rigid=False)):
+        assert bool(made.needs_update(now, 0.0)) is (not safe)
+        if not bool(made.needs_update(now, 0.0)):
             exact = len(neighbor_list("i", _with_cell(now), 4.0))
             pairs = made.pairs(now)
             assert (

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from bayespot.potentials.painn import PaiNN, directions
+from bayespot.potentials.basis import directions
+from bayespot.potentials.painn import PaiNN
 from bayespot.system import System
 from tests.physics.helpers import SCHNET, energy, ethanol, params_of
 

@@ -1,7 +1,5 @@
 """Symmetries, derivatives and limits that every potential must have."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +18,7 @@ from tests.physics.helpers import (
     RANGED,
     SCHNET,
     energy,
+    energy_forces,
     ethanol,
     params_of,
     silicon,
@@ -28,12 +27,34 @@ from tests.physics.helpers import (
 pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 EACH = pytest.mark.parametrize("name", POTENTIALS)
 RANGED_ONES = pytest.mark.parametrize("name", RANGED)
+FIXED = (
+    "lennard_jones", "repulsion", "zbl", "tabulated", "bonds", "angles", "dihedrals", "listed_pairs"
+)  # fmt: skip
+"""Those without parameters."""
+GIVEN = ("lj_trainable", "lj_mixed", "stillinger_weber", "scaled")
+"""Those whose parameters start from given values."""
 
 
 def _setup(name, atoms=None):
     atoms = atoms or ethanol()
     potential = POTENTIALS[name]
     return potential, params_of(potential, System.from_ase(atoms)), atoms
+
+
+@pytest.mark.parametrize("name", [name for name in POTENTIALS if name not in FIXED])
+def test_parameters_of_several_chains_in_one_program(name):
+    """Sampling starts from ``jax.jit(jax.vmap(init))``: nothing may depend on concrete arrays."""
+    potential = POTENTIALS[name]
+    system = System.from_ase(silicon() if name in RANGED else ethanol())
+    keys = jax.random.split(jax.random.key(5), 2)
+    made = jax.jit(jax.vmap(potential.init, (0, None)))(keys, system)
+    leaves = jax.tree.leaves(made)
+    assert leaves
+    alone = jax.tree.leaves(jax.eval_shape(potential.init, keys[0], system))
+    assert [x.shape[1:] for x in leaves] == [x.shape for x in alone]
+    assert all(np.all(np.isfinite(x)) for x in leaves)
+    if name not in GIVEN:
+        assert any(np.any(x[0] != x[1]) for x in leaves)
 
 
 @EACH
@@ -60,9 +81,7 @@ def test_energy_ignores_the_order_of_atoms(name):
 @EACH
 def test_forces_are_minus_the_gradient_and_sum_to_zero(name):
     potential, params, atoms = _setup(name)
-    system = System.from_ase(atoms)
-    neighbors = allocate(system, potential.cutoff)
-    forces = np.asarray(energy_and_forces(potential, params, system, neighbors)[1])
+    forces = np.asarray(energy_forces(potential, params, atoms)[1])
     assert np.abs(forces).max() > 1e-3
     np.testing.assert_allclose(forces.sum(axis=0), 0, atol=1e-10)
     torque = np.cross(atoms.positions, forces).sum(axis=0)
@@ -81,8 +100,7 @@ def test_forces_are_minus_the_gradient_and_sum_to_zero(name):
 @EACH
 def test_padding_changes_nothing(name):
     potential, params, atoms = _setup(name)
-    system = System.from_ase(atoms, 14)
-    value, forces = energy_and_forces(potential, params, system, allocate(system, potential.cutoff))
+    value, forces = energy_forces(potential, params, atoms, 14)
     assert float(value) == pytest.approx(float(energy(potential, params, atoms)), rel=1e-10)
     assert np.all(np.asarray(forces)[len(atoms) :] == 0)
 
@@ -100,29 +118,36 @@ def test_smooth_at_the_cutoff(name):
         moved = system.replace(positions=system.positions.at[1, 0].set(d))
         return potential.energy(params, moved, allocate(system, potential.cutoff)) - free
 
-    inside = jnp.asarray(potential.cutoff - 1e-4)
-    assert abs(u(inside)) < 1e-8
-    assert abs(jax.grad(u)(inside)) < 1e-5
-    assert abs(jax.grad(jax.grad(u))(inside)) < 0.05 * max(
-        1e-3, float(jnp.abs(jax.grad(jax.grad(u))(jnp.asarray(0.75 * potential.cutoff))))
-    )
-    assert abs(u(jnp.asarray(0.6 * potential.cutoff))) > 1e-6
+    @jax.jit
+    def derivatives(fraction):
+        """Of orders 0 to 2."""
+        slope = jax.grad(u)
+        d = fraction * potential.cutoff
+        return u(d), slope(d), jax.grad(slope)(d)
+
+    value, slope, curvature = derivatives(1 - 1e-4 / potential.cutoff)
+    assert abs(value) < 1e-8
+    assert abs(slope) < 1e-5
+    assert abs(curvature) < 0.05 * max(1e-3, abs(float(derivatives(0.75)[2])))
+    assert abs(derivatives(0.6)[0]) > 1e-6
 
 
 @EACH
 def test_coinciding_atoms_stay_finite(name):
     potential, params, atoms = _setup(name)
     atoms.positions[4] = atoms.positions[0]
-    system = System.from_ase(atoms)
-    neighbors = allocate(system, potential.cutoff)
-    value, forces = energy_and_forces(potential, params, system, neighbors)
+    value, forces = energy_forces(potential, params, atoms)
     assert np.isfinite(value)
     assert np.all(np.isfinite(forces))
+    system = System.from_ase(atoms)
+    neighbors = allocate(system, potential.cutoff)
 
-    def loss(p):
+    @jax.jit
+    @jax.grad
+    def slope(p):
         return jnp.sum(energy_and_forces(potential, p, system, neighbors)[1] ** 2)
 
-    gradient = jax.grad(loss)(params)  # what force matching differentiates
+    gradient = slope(params)  # what force matching differentiates
     assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(gradient))
 
 
@@ -131,7 +156,8 @@ def test_stress_is_the_strain_derivative(name):
     atoms = silicon()
     potential, params, _ = _setup(name, atoms)
     system = System.from_ase(atoms)
-    found = np.asarray(stress(potential, params, system, allocate(system, potential.cutoff)))
+    neighbors = allocate(system, potential.cutoff)
+    found = np.asarray(jax.jit(stress, static_argnums=0)(potential, params, system, neighbors))
     np.testing.assert_allclose(found, found.T, atol=1e-12)
     h = 1e-5
     for i, j in ((0, 0), (1, 2)):
@@ -166,22 +192,24 @@ def test_energy_is_conserved(name):
     rng = np.random.default_rng(3)
     start = rng.normal(size=(len(atoms), 3)) * np.sqrt(mass * BOLTZMANN * 300.0)
 
-    @functools.partial(jax.jit, static_argnums=1)
+    @jax.jit
     def error(dt, steps):
         def at(x):
             return energy_and_forces(potential, params, system.replace(positions=x), neighbors)
 
-        def step(carry, _):
-            x, p, f = carry
+        def step(_, carry):
+            x, p, f, worst = carry
             p = p + 0.5 * dt * f
             x = x + dt * p / mass
             u, f = at(x)
             p = p + 0.5 * dt * f
-            return (x, p, f), u + jnp.sum(p**2 / (2 * mass))
+            gap = jnp.abs(u + jnp.sum(p**2 / (2 * mass)) - before)
+            return x, p, f, jnp.maximum(worst, gap)
 
         u, f = at(system.positions)
-        total = jax.lax.scan(step, (system.positions, jnp.asarray(start), f), None, steps)[1]
-        return jnp.max(jnp.abs(total - u - jnp.sum(start**2 / (2 * mass))))
+        before = u + jnp.sum(start**2 / (2 * mass))
+        carry = (system.positions, jnp.asarray(start), f, jnp.zeros(()))
+        return jax.lax.fori_loop(0, steps, step, carry)[-1]
 
     coarse, fine = error(0.4, 50), error(0.2, 100)
     assert coarse < 0.02

@@ -4,7 +4,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from bayespot.files import load_arrays, save_arrays, write_atomically, write_text
+from bayespot.files import load_arrays, save_arrays, write_atomically, write_json, write_text
 
 
 def test_the_old_file_stays_when_the_writer_raises(tmp_path):
@@ -77,3 +77,15 @@ def test_archives_hold_no_pickles(tmp_path):
         assert sorted(file.namelist()) == ["array_0.npy", "header.npy"]
     with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
         assert json.loads(str(file["header"])) == {"step": 1}
+
+
+def test_json_of_what_is_not_finite_is_null(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": [1.5, float("nan")], "b": {"c": (np.float64("inf"), "NaN")}, "d": None})
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    made = json.loads(path.read_text(), parse_constant=refuse)
+    assert made == {"a": [1.5, None], "b": {"c": [None, "NaN"]}, "d": None}
+    assert path.read_text().endswith("}\n")

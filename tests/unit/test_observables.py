@@ -59,3 +59,14 @@ def test_energy_and_heat_capacity():
     kT = 8.617333e-5 * 300
     expected = ENERGIES.var() / kT**2 + 13.5
     assert _value(HeatCapacity("c"), FRAMES, ENERGIES) == pytest.approx(expected, rel=1e-3)
+
+
+def test_heat_capacity_of_large_energies_needs_a_reference():
+    """Float32 squares of 3200 eV hold no variance of kT^2; about a reference they do."""
+    kT = 8.617333e-5 * 300
+    energies = (-3200 + kT * np.random.default_rng(1).normal(0.0, 4.0, 400)).astype(np.float32)
+    exact = energies.astype(float).var() / kT**2 + 13.5
+    frames = [FRAMES[0]] * 400
+    about = HeatCapacity("c", reference=-3199.5)
+    assert _value(about, frames, energies) == pytest.approx(exact, rel=1e-3)
+    assert abs(_value(HeatCapacity("c"), frames, energies) - exact) > exact

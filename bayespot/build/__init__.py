@@ -1,0 +1,22 @@
+"""From configuration to objects: data, potential, posterior, simulation, observables."""
+
+from bayespot.build.learning import posterior, sampling
+from bayespot.build.measurement import observables, reference
+from bayespot.build.potentials import potential
+from bayespot.build.simulation import md, simulated, stability, starting_frames
+from bayespot.build.splits import Splits, datasets, read_splits
+
+__all__ = [
+    "Splits",
+    "datasets",
+    "md",
+    "observables",
+    "posterior",
+    "potential",
+    "read_splits",
+    "reference",
+    "sampling",
+    "simulated",
+    "stability",
+    "starting_frames",
+]

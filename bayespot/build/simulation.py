@@ -1,0 +1,82 @@
+"""What is simulated, how, and what counts as stable."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bayespot import config as cfg
+from bayespot.data import Frame
+from bayespot.errors import UserError
+from bayespot.md import NPT, NVE, NVT, Ensemble, Length, Stability
+from bayespot.topology import find_bonds
+
+
+def starting_frames(frames: list[Frame]) -> list[Frame]:
+    """Where simulations start: the frames with the atoms, in order, and the cell of the first."""
+    first = frames[0].atoms
+    return [
+        f
+        for f in frames
+        if np.array_equal(f.atoms.numbers, first.numbers)
+        and np.array_equal(f.atoms.pbc, first.pbc)
+        and (not any(first.pbc) or np.allclose(f.atoms.cell, first.cell, atol=1e-6))
+    ]
+
+
+def stability(config: cfg.MDConfig, starts: list[Frame]) -> Stability:
+    """Criteria around the starting frames' mean bond lengths; periodic systems have no bonds."""
+    bonds = () if any(starts[0].atoms.pbc) else find_bonds(starts[0].atoms)
+    if not bonds:
+        return Stability(min_distance=config.min_distance)
+    positions = np.stack([f.atoms.positions for f in starts])
+    i, j = np.asarray(bonds).T
+    lengths = np.linalg.norm(positions[:, i] - positions[:, j], axis=-1).mean(axis=0)
+    return Stability(
+        bonds, tuple(float(x) for x in lengths), config.max_bond_deviation, config.min_distance
+    )
+
+
+def md(config: cfg.MDConfig) -> tuple[Ensemble, Length]:
+    """Settings of ``propagate``."""
+    common = (config.temperature, config.time_step)
+    if config.ensemble == "npt":
+        ensemble: Ensemble = NPT(
+            *common,
+            config.pressure,
+            config.friction,
+            config.barostat_time,
+            config.compressibility,
+            config.barostat_interval,
+        )
+    elif config.ensemble == "nve":
+        ensemble = NVE(*common)
+    else:
+        ensemble = NVT(*common, config.thermostat, config.friction, config.relaxation_time)
+    return ensemble, Length(config.steps, config.equilibration, config.stride, config.blocks)
+
+
+def simulated(config: cfg.MDConfig, frames: list[Frame]) -> list[Frame]:
+    """The configurations simulations start from: the structure of [md.start], or training frames.
+
+    Raises:
+        UserError: no such structure, none that can be read, or elements training lacks.
+    """
+    if config.start is None:
+        return starting_frames(frames)
+    import ase.io
+
+    path = config.start.structure
+    if not path.is_file():
+        raise UserError(f"there is no structure {path}", "Check the path in [md.start]")
+    try:
+        atoms = ase.io.read(path)
+    except Exception as error:  # ASE's readers raise what they like
+        raise UserError(f"{path} cannot be read: {error}", "Give a file ASE reads") from error
+    atoms = atoms.repeat(config.start.repeat)  # type: ignore[union-attr]
+    known = {int(z) for f in frames for z in f.atoms.numbers}
+    unknown = sorted({int(z) for z in atoms.numbers} - known)
+    if unknown:
+        raise UserError(
+            f"{path} holds elements {unknown} that training lacks", "Train on frames with them"
+        )
+    return [Frame(atoms, 0.0, np.zeros((len(atoms), 3)), str(path), 0)]

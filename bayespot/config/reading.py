@@ -1,0 +1,62 @@
+"""From TOML and back."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from bayespot.config.base import Section
+from bayespot.config.explain import explain
+from bayespot.config.whole import Config
+from bayespot.errors import UserError
+
+
+def load(path: str | Path) -> Config:
+    """Read and check a TOML file; paths in it become absolute.
+
+    Raises:
+        UserError: no such file, no TOML, an unknown key (with the nearest valid one), or a value
+            out of range.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(
+            f"there is no configuration {path}", "Make one with: bayespot template > my.toml"
+        )
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}", "Mend that line") from error
+    config = parse(raw, str(path))
+    return _absolute(config, path.resolve().parent)
+
+
+def parse(raw: dict[str, Any], source: str = "the configuration") -> Config:
+    """Check a nested dictionary."""
+    try:
+        return Config.model_validate(raw)
+    except pydantic.ValidationError as error:
+        raise explain(error.errors(), Config, raw, source) from error
+
+
+def _absolute(value: Any, folder: Path) -> Any:
+    """``value`` with every path in it taken from ``folder``."""
+    if isinstance(value, Path):
+        return (folder / value).resolve()
+    if isinstance(value, tuple):
+        return tuple(_absolute(part, folder) for part in value)
+    if isinstance(value, Section):
+        moved = {name: _absolute(part, folder) for name, part in value}
+        changed = {name: part for name, part in moved.items() if part != getattr(value, name)}
+        return value.model_copy(update=changed)
+    return value
+
+
+def dumps(config: Config) -> str:
+    """The resolved configuration as TOML."""
+    import tomli_w
+
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
