@@ -11,7 +11,7 @@ PEER_PYTHON ?= $(PYTHON)
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: demo test check lint wheel bench-md bench-samplers clean
+.PHONY: demo test check lint wheel bench-md bench-samplers bench-potentials bench-accuracy clean
 
 demo: $(STAMP)
 	$(BIN)/bayespot run examples/ethanol.toml
@@ -22,6 +22,13 @@ test: $(STAMP)
 bench-md: $(STAMP)
 	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh md  # the table says so where it fails
 	$(BIN)/python -m benchmarks.md --setting quick --out benchmarks/results
+
+bench-potentials: $(STAMP)
+	$(BIN)/python -m benchmarks.potentials --setting quick --out benchmarks/results
+
+bench-accuracy: $(STAMP)
+	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh apax  # the table says so where it fails
+	$(BIN)/python -m benchmarks.accuracy --setting full --out benchmarks/results
 
 bench-samplers: $(STAMP)
 	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh jax-sgmc  # the table says so where it fails

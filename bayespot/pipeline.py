@@ -128,6 +128,7 @@ class _Job:
         # Versions too: a run continued with another version would be neither one's result.
         identity = {
             "settings": _without_paths(self.config),
+            "potential": hashlib.sha256(repr(self.potential).encode()).hexdigest(),
             "data": self.data_hash,
             "versions": packages,
         }
@@ -136,10 +137,15 @@ class _Job:
         if marker.exists():
             stored = json.loads(marker.read_text())
             # through JSON as well: tuples become lists
-            what = [k for k, v in json.loads(json.dumps(identity)).items() if stored[k] != v]
+            what = [k for k, v in json.loads(json.dumps(identity)).items() if stored.get(k) != v]
             if what:
-                if "settings" in what and "data" in what:
-                    what.remove("data")  # the seed splits the data
+                # settings (the seed) split the data, and potentials are made of both
+                for cause, effects in (
+                    ("settings", ("data", "potential")),
+                    ("data", ("potential",)),
+                ):
+                    if cause in what:
+                        what = [k for k in what if k not in effects]
                 raise UserError(
                     f"{self.folder} holds a run with other {' and '.join(what)}",
                     "Choose another directory with --output, or start over with --fresh",
@@ -339,6 +345,8 @@ def _without_paths(config: Config) -> dict[str, Any]:
     content = config.model_dump(mode="json")
     if content["md"]["start"] is not None:
         del content["md"]["start"]["structure"]  # its atoms are part of the data's hash
+    for term in (content["potential"], *content["potential"].get("priors", ())):
+        term.pop("file", None)  # its content is part of the potential
     content["data"] = {k: v for k, v in content["data"].items() if "fraction" in k}
     # the title and the reference enter no number that a stage stores
     return {k: v for k, v in content.items() if k not in ("title", "reference")}

@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -98,15 +99,32 @@ def perform(name: str, run: Run, setting: Setting, out: Path) -> dict:
     return result
 
 
-def main(name: str, run: Run, table: Callable[[dict], str]) -> None:
-    """``python -m benchmarks.NAME --setting quick --out DIR``."""
+def main(name: str, run: Run, table: Callable[[dict], str], page: Path | None = None) -> None:
+    """``python -m benchmarks.NAME --setting quick --out DIR [--page]``."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
     parser.add_argument("--setting", choices=("quick", "full"), default="quick")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
+    if page is not None:
+        parser.add_argument("--page", action="store_true", help=f"rewrite the table of {page.name}")
     given = parser.parse_args()
     result = perform(name, run, given.setting, given.out)
     print(table(result))
     print(f"\n{result['wall_seconds']:.0f} s; figures and {name}.json in {given.out}")
+    if page is not None and given.page:
+        write_table(page, name, table(result))
+
+
+def write_table(page: Path, name: str, table: str) -> None:
+    """Put a table between the markers of ``name`` on a page."""
+    page.write_text(with_table(page.read_text(encoding="utf-8"), name, table), "utf-8")
+
+
+def with_table(page: str, name: str, table: str) -> str:
+    """``page`` with the table between the markers of ``name`` replaced."""
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+    if not pattern.search(page):
+        raise ValueError(f"the page has no place for {name}: <!-- {name} --> ... <!-- end -->")
+    return pattern.sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", page)
 
 
 def plain(value: Any) -> Any:

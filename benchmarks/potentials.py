@@ -6,7 +6,6 @@ prints the table, writes ``potentials.json`` and, when told to, puts the table i
 ``docs/potentials.md``.  Potentials are those of the configuration, at their default sizes.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -26,7 +25,6 @@ from bayespot.neighbors import Neighbors, allocate
 from bayespot.potentials import Potential, energy_and_forces
 from bayespot.system import System
 from benchmarks import common
-from benchmarks.samplers import with_table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results"
@@ -157,18 +155,5 @@ def table(result: dict) -> str:
     )  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.potentials")
-    parser.add_argument("--setting", choices=("quick", "full"), default="quick")
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--docs", action="store_true", help=f"rewrite the table of {PAGE.name}")
-    given = parser.parse_args()
-    result = common.perform("potentials", run, given.setting, given.out)
-    print(f"\n{table(result)}\n\n{result['wall_seconds']:.0f} s; potentials.json in {given.out}")
-    if given.docs:
-        page = with_table(PAGE.read_text(encoding="utf-8"), "potentials", table(result))
-        PAGE.write_text(page, encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    common.main("potentials", run, table, PAGE)

@@ -7,7 +7,6 @@ prints the tables, writes ``NAME.json`` and figures, and puts the tables into
 """
 
 import argparse
-import re
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,6 @@ EXPERIMENTS: dict[str, Any] = {
     "lennard_jones": lennard_jones,
     "digits": digits,
 }
-
-
-def with_table(page: str, name: str, table: str) -> str:
-    """``page`` with the table between the markers of ``name`` replaced."""
-    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-    if not pattern.search(page):
-        raise ValueError(f"the page has no place for {name}: <!-- {name} --> ... <!-- end -->")
-    return pattern.sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", page)
 
 
 def main() -> None:
@@ -47,7 +38,7 @@ def main() -> None:
             f"## {name} ({given.setting}, {result['wall_seconds']:.0f} s)\n\n{table}\n", flush=True
         )
         if given.page:
-            PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), name, table), "utf-8")
+            common.write_table(PAGE, name, table)
 
 
 if __name__ == "__main__":

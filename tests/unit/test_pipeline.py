@@ -8,6 +8,7 @@ import pytest
 from bayespot import config, pipeline
 from bayespot.errors import UserError
 from bayespot.md import Trajectories
+from bayespot.potentials import PairMLP
 from bayespot.progress import Progress
 
 RAW = {
@@ -21,7 +22,7 @@ RAW = {
 
 def _job(folder, **changes):
     made = pipeline._Job(config.parse({**RAW, **changes}), folder, Progress(enabled=False))
-    made.data_hash = "0" * 64
+    made.data_hash, made.potential = "0" * 64, PairMLP()
     return made
 
 
@@ -44,6 +45,11 @@ def test_the_order_of_fields_is_no_other_run(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="other settings"):
         other._open()
     assert other.fingerprint != first.fingerprint
+    # a table that was edited: its file has the same name, the potential is another
+    edited = _job(tmp_path)
+    edited.potential = PairMLP(range=4.0)
+    with pytest.raises(UserError, match="other potential"):
+        edited._open()
 
 
 def test_simulation_json_is_json_whatever_the_numbers(tmp_path, monkeypatch):
