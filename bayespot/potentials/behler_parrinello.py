@@ -11,14 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bayespot.neighbors import Neighbors, allocate, placeholder
-from bayespot.potentials.base import Params, Potential
+from bayespot.neighbors import Neighbors, allocate
 from bayespot.potentials.basis import directions, polynomial_envelope
+from bayespot.potentials.network import HaikuNetwork
 from bayespot.system import System
 
 
 @dataclasses.dataclass(frozen=True)
-class BehlerParrinello(Potential):
+class BehlerParrinello(HaikuNetwork):
     """Fixed features of each atom's surroundings through a dense network of its element.
 
     Radial, for each element of the neighbour: ``G2 = sum_j exp(-eta (d_ij - d_s)^2) s(d_ij)``.
@@ -104,21 +104,6 @@ class BehlerParrinello(Potential):
         means, spreads = (tuple(tuple(map(float, r)) for r in x) for x in (mean, spread))
         return dataclasses.replace(raw, means=means, spreads=spreads)
 
-    @property
-    def cutoff(self) -> float:
-        """Range in Angstrom."""
-        return self.range
-
-    @property
-    def elements(self) -> frozenset[int]:
-        """The elements with a network."""
-        return frozenset(self.species)
-
-    def _index(self, system: System) -> jax.Array:
-        row = np.zeros(120, np.int32)
-        row[list(self.species)] = np.arange(len(self.species))
-        return jnp.asarray(row)[system.species]
-
     def features(self, system: System, neighbors: Neighbors) -> Float[Array, "atoms features"]:
         """Raw symmetry functions: radial by neighbour's element, then angular by pair of elements.
 
@@ -127,7 +112,7 @@ class BehlerParrinello(Potential):
         """
         pairs = neighbors.pairs(system)
         d, dtype = pairs.distances, pairs.distances.dtype
-        kind = pairs.gather(jax.nn.one_hot(self._index(system), len(self.species), dtype=dtype))
+        kind = pairs.gather(jax.nn.one_hot(self.rows(system), len(self.species), dtype=dtype))
         envelope = polynomial_envelope(d, self.range) * pairs.mask
 
         eta, shift = jnp.asarray(self.radial, dtype).reshape(-1, 2).T
@@ -163,37 +148,24 @@ class BehlerParrinello(Potential):
             angular.append(table[:, first, second] * count)
         return jnp.concatenate([radial, jnp.stack(angular, -1).reshape(len(d), -1)], axis=1)
 
-    def _network(self):  # type: ignore[no-untyped-def]
+    def _forward(self, system: System, neighbors: Neighbors) -> jax.Array:
         import haiku as hk
 
-        def forward(system: System, neighbors: Neighbors) -> jax.Array:
-            x, index = self.features(system, neighbors), self._index(system)
-            dtype = x.dtype
-            if self.means:
-                x = (x - jnp.asarray(self.means, dtype)[index]) / jnp.asarray(self.spreads, dtype)[
-                    index
-                ]
-            # every element's network at once, with a leading axis of elements, then each atom's own
-            x = x[None]
-            for layer, width in enumerate((*self.hidden, 1)):
-                fan_in = x.shape[-1]
-                shape = (len(self.species), fan_in, width)
-                init = hk.initializers.TruncatedNormal(fan_in**-0.5)
-                w = hk.get_parameter(f"w{layer}", shape, dtype, init=init)
-                b = hk.get_parameter(f"b{layer}", (shape[0], 1, width), dtype, init=jnp.zeros)
-                x = x @ w + b
-                if layer < len(self.hidden):
-                    x = jnp.tanh(x)
-            return self.scale * x[index, jnp.arange(len(index)), 0]
-
-        return hk.without_apply_rng(hk.transform(forward))
-
-    def init(self, key: jax.Array, system: System) -> Params:
-        """Weights of variance one over the fan-in, no offsets."""
-        return self._network().init(key, system, placeholder(system))
-
-    def atomic_energies(
-        self, params: Params, system: System, neighbors: Neighbors
-    ) -> Float[Array, " atoms"]:
-        """Each atom's network on its features, eV."""
-        return self._network().apply(params, system, neighbors)
+        x, index = self.features(system, neighbors), self.rows(system)
+        dtype = x.dtype
+        if self.means:
+            x = (x - jnp.asarray(self.means, dtype)[index]) / jnp.asarray(self.spreads, dtype)[
+                index
+            ]
+        # every element's network at once, with a leading axis of elements, then each atom's own
+        x = x[None]
+        for layer, width in enumerate((*self.hidden, 1)):
+            fan_in = x.shape[-1]
+            shape = (len(self.species), fan_in, width)
+            init = hk.initializers.TruncatedNormal(fan_in**-0.5)
+            w = hk.get_parameter(f"w{layer}", shape, dtype, init=init)
+            b = hk.get_parameter(f"b{layer}", (shape[0], 1, width), dtype, init=jnp.zeros)
+            x = x @ w + b
+            if layer < len(self.hidden):
+                x = jnp.tanh(x)
+        return self.scale * x[index, jnp.arange(len(index)), 0]

@@ -4,17 +4,16 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from bayespot.neighbors import Neighbors, placeholder
-from bayespot.potentials.base import Params, Potential
+from bayespot.neighbors import Neighbors
 from bayespot.potentials.basis import bessel_waves, polynomial_envelope, spherical_bessel
+from bayespot.potentials.network import HaikuNetwork
 from bayespot.system import System
 from bayespot.units import BOLTZMANN, KJ_PER_MOL
 
 
 @dataclasses.dataclass(frozen=True)
-class DimeNetPP(Potential):
+class DimeNetPP(HaikuNetwork):
     """Messages on directed edges that see the angles to the edges that feed them.
 
     The angular sum of a block takes ``atoms * slots^2 * degrees * triplet_features``
@@ -42,8 +41,6 @@ class DimeNetPP(Potential):
         scale: energy unit of the read-out in eV; about the spread of the data.
     """
 
-    species: tuple[int, ...] = ()
-    range: float = 5.0
     features: int = 32
     out_features: int = 64
     triplet_features: int = 16
@@ -58,17 +55,7 @@ class DimeNetPP(Potential):
     temperature: float | None = None
     scale: float = 1.0
 
-    @property
-    def cutoff(self) -> float:
-        """Range of one block; information travels ``interactions + 1`` times as far."""
-        return self.range
-
-    @property
-    def elements(self) -> frozenset[int]:
-        """The embedded elements."""
-        return frozenset(self.species)
-
-    def _network(self):  # type: ignore[no-untyped-def]
+    def _forward(self, system: System, neighbors: Neighbors) -> jax.Array:
         import haiku as hk
 
         from bayespot.potentials import triplets
@@ -91,53 +78,47 @@ class DimeNetPP(Potential):
                 x = dense(x, self.out_features, f"{name}_{layer}")
             return linear(x, 1, f"{name}_energy")[:, 0]
 
-        def forward(system: System, neighbors: Neighbors) -> jax.Array:
-            pairs = neighbors.pairs(system)
-            dtype = system.positions.dtype
-            with hk.experimental.name_scope("basis"):  # type: ignore[attr-defined]
-                n = hk.get_parameter("frequencies", (self.basis,), dtype, init=triplets.counting)
-            cut = polynomial_envelope(pairs.distances, self.range, self.envelope) * pairs.mask
-            radial = bessel_waves(pairs.distances, self.range, n) * cut[..., None]
-            waves = spherical_bessel(pairs.distances, self.range, self.degrees, self.basis)
-            waves = waves * cut[..., None, None]
-            angular = triplets.angles(pairs, self.degrees)
-            turn = triplets.reversal(pairs)
+        pairs = neighbors.pairs(system)
+        dtype = system.positions.dtype
+        with hk.experimental.name_scope("basis"):  # type: ignore[attr-defined]
+            n = hk.get_parameter("frequencies", (self.basis,), dtype, init=triplets.counting)
+        cut = polynomial_envelope(pairs.distances, self.range, self.envelope) * pairs.mask
+        radial = bessel_waves(pairs.distances, self.range, n) * cut[..., None]
+        waves = spherical_bessel(pairs.distances, self.range, self.degrees, self.basis)
+        waves = waves * cut[..., None, None]
+        angular = triplets.angles(pairs, self.degrees)
+        turn = triplets.reversal(pairs)
 
-            with hk.experimental.name_scope("embed"):  # type: ignore[attr-defined]
-                x = triplets.embed(system.species, self.species, self.species_features, dtype)
-            parts = [*triplets.edge_ends(pairs, x), linear(radial, self.features, "embed_radial")]
-            if self.temperature is not None:
-                parts.append(self._thermal(pairs.mask.shape, dtype))
-            m = dense(jnp.concatenate(parts, axis=-1), self.features, "embed_edge")
+        x = triplets.embed(self.rows(system), len(self.species), self.species_features, dtype)
+        parts = [*triplets.edge_ends(pairs, x), linear(radial, self.features, "embed_radial")]
+        if self.temperature is not None:
+            parts.append(self._thermal(pairs.mask.shape, dtype))
+        m = dense(jnp.concatenate(parts, axis=-1), self.features, "embed_edge")
 
-            energies = read_out(m, radial, "out0")
-            for block in range(self.interactions):
-                name = f"block{block}"
-                gate = linear(radial, self.basis_features, f"{name}_radial0")
-                x = dense(m, self.features, f"{name}_far")
-                x = x * linear(gate, self.features, f"{name}_radial1")
-                x = dense(x, self.triplet_features, f"{name}_down", bias=False)
-                # the wave of an edge does not know the angle: it acts before the sum over edges
-                with hk.experimental.name_scope(f"{name}_waves"):  # type: ignore[attr-defined]
-                    size = (self.degrees * self.basis, self.basis_features)
-                    w = hk.get_parameter("w", size, dtype, init=init)
-                squeezed = jnp.einsum(
-                    "asln,lnb->aslb", waves, w.reshape(waves.shape[2:] + w.shape[1:])
-                )
-                x = x[:, :, None] * linear(squeezed, self.triplet_features, f"{name}_angular")
-                x = turn(jnp.einsum("atsl,aslf->atf", angular, x))
-                x = dense(m, self.features, f"{name}_near") + dense(
-                    x, self.features, f"{name}_up", bias=False
-                )
-                for layer in range(self.residuals[0]):
-                    x = residual(x, f"{name}_before{layer}")
-                m = m + dense(x, self.features, f"{name}_skip")
-                for layer in range(self.residuals[1]):
-                    m = residual(m, f"{name}_after{layer}")
-                energies += read_out(m, radial, f"out{block + 1}")
-            return self.scale * energies
-
-        return hk.without_apply_rng(hk.transform(forward))
+        energies = read_out(m, radial, "out0")
+        for block in range(self.interactions):
+            name = f"block{block}"
+            gate = linear(radial, self.basis_features, f"{name}_radial0")
+            x = dense(m, self.features, f"{name}_far")
+            x = x * linear(gate, self.features, f"{name}_radial1")
+            x = dense(x, self.triplet_features, f"{name}_down", bias=False)
+            # the wave of an edge does not know the angle: it acts before the sum over edges
+            with hk.experimental.name_scope(f"{name}_waves"):  # type: ignore[attr-defined]
+                size = (self.degrees * self.basis, self.basis_features)
+                w = hk.get_parameter("w", size, dtype, init=init)
+            squeezed = jnp.einsum("asln,lnb->aslb", waves, w.reshape(waves.shape[2:] + w.shape[1:]))
+            x = x[:, :, None] * linear(squeezed, self.triplet_features, f"{name}_angular")
+            x = turn(jnp.einsum("atsl,aslf->atf", angular, x))
+            x = dense(m, self.features, f"{name}_near") + dense(
+                x, self.features, f"{name}_up", bias=False
+            )
+            for layer in range(self.residuals[0]):
+                x = residual(x, f"{name}_before{layer}")
+            m = m + dense(x, self.features, f"{name}_skip")
+            for layer in range(self.residuals[1]):
+                m = residual(m, f"{name}_after{layer}")
+            energies += read_out(m, radial, f"out{block + 1}")
+        return self.scale * energies
 
     def _thermal(self, edges: tuple[int, ...], dtype) -> jax.Array:  # type: ignore[no-untyped-def]
         import haiku as hk
@@ -153,13 +134,3 @@ class DimeNetPP(Potential):
         return jnp.broadcast_to(
             jnp.concatenate([times * kT, over / kT]), (*edges, 2 * self.species_features)
         )
-
-    def init(self, key: jax.Array, system: System) -> Params:
-        """Orthogonal Glorot weights, zero biases, canonical frequencies."""
-        return self._network().init(key, system, placeholder(system))
-
-    def atomic_energies(
-        self, params: Params, system: System, neighbors: Neighbors
-    ) -> Float[Array, " atoms"]:
-        """Sum of the read-outs of every atom, eV."""
-        return self._network().apply(params, system, neighbors)

@@ -4,16 +4,15 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from bayespot.neighbors import Neighbors, placeholder
-from bayespot.potentials.base import Params, Potential
+from bayespot.neighbors import Neighbors
 from bayespot.potentials.basis import bessel_waves, polynomial_envelope, spherical_bessel
+from bayespot.potentials.network import HaikuNetwork
 from bayespot.system import System
 
 
 @dataclasses.dataclass(frozen=True)
-class GemNetT(Potential):
+class GemNetT(HaikuNetwork):
     """Messages on directed edges that see the other edges of the atom they reach, and both ways.
 
     The triplet variant with energies read from messages at each atom; forces are gradients.  A
@@ -40,8 +39,6 @@ class GemNetT(Potential):
         scale: energy unit of the read-out in eV; about the spread of the data.
     """
 
-    species: tuple[int, ...] = ()
-    range: float = 5.0
     features: int = 128
     triplet_features: int = 64
     basis_features: int = 16
@@ -53,17 +50,7 @@ class GemNetT(Potential):
     factors: tuple[float, float, float] = (4.0, 0.5, 0.5)
     scale: float = 1.0
 
-    @property
-    def cutoff(self) -> float:
-        """Range of one block; information travels ``interactions + 1`` times as far."""
-        return self.range
-
-    @property
-    def elements(self) -> frozenset[int]:
-        """The embedded elements."""
-        return frozenset(self.species)
-
-    def _network(self):  # type: ignore[no-untyped-def]
+    def _forward(self, system: System, neighbors: Neighbors) -> jax.Array:
         import haiku as hk
 
         from bayespot.potentials import triplets
@@ -95,64 +82,48 @@ class GemNetT(Potential):
             x = jnp.concatenate([*triplets.edge_ends(pairs, h), edges], axis=-1)
             return dense(x, self.features, name)
 
-        def forward(system: System, neighbors: Neighbors) -> jax.Array:
-            pairs = neighbors.pairs(system)
-            dtype = system.positions.dtype
-            with hk.experimental.name_scope("basis"):  # type: ignore[attr-defined]
-                n = hk.get_parameter("frequencies", (self.basis,), dtype, init=triplets.counting)
-            cut = polynomial_envelope(pairs.distances, self.range, self.envelope) * pairs.mask
-            radial = bessel_waves(pairs.distances, self.range, n) * cut[..., None]
-            waves = spherical_bessel(pairs.distances, self.range, self.degrees, self.basis)
-            waves = waves * cut[..., None, None]
-            angular = triplets.angles(pairs, self.degrees)
-            turn = triplets.reversal(pairs)
+        pairs = neighbors.pairs(system)
+        dtype = system.positions.dtype
+        with hk.experimental.name_scope("basis"):  # type: ignore[attr-defined]
+            n = hk.get_parameter("frequencies", (self.basis,), dtype, init=triplets.counting)
+        cut = polynomial_envelope(pairs.distances, self.range, self.envelope) * pairs.mask
+        radial = bessel_waves(pairs.distances, self.range, n) * cut[..., None]
+        waves = spherical_bessel(pairs.distances, self.range, self.degrees, self.basis)
+        waves = waves * cut[..., None, None]
+        angular = triplets.angles(pairs, self.degrees)
+        turn = triplets.reversal(pairs)
 
-            # squeezed once for all blocks
-            narrow = self.basis_features
-            for_edges = linear(radial, narrow, "radial_edges")
-            for_atoms = linear(radial, narrow, "radial_atoms")
-            for_energy = linear(radial, narrow, "radial_energy")
-            w = weight("waves", self.degrees, self.basis, narrow, dtype=dtype)
-            waves = jnp.einsum("asln,lnb->aslb", waves, w)
+        # squeezed once for all blocks
+        narrow = self.basis_features
+        for_edges = linear(radial, narrow, "radial_edges")
+        for_atoms = linear(radial, narrow, "radial_atoms")
+        for_energy = linear(radial, narrow, "radial_energy")
+        w = weight("waves", self.degrees, self.basis, narrow, dtype=dtype)
+        waves = jnp.einsum("asln,lnb->aslb", waves, w)
 
-            with hk.experimental.name_scope("embed"):  # type: ignore[attr-defined]
-                h = triplets.embed(system.species, self.species, self.features, dtype)
-            m = join(h, radial, pairs, "embed_edge")
+        h = triplets.embed(self.rows(system), len(self.species), self.features, dtype)
+        m = join(h, radial, pairs, "embed_edge")
 
-            def energy(m: jax.Array, name: str) -> jax.Array:
-                return linear(at_atoms(m, for_energy, name), 1, f"{name}_energy")[:, 0]
+        def energy(m: jax.Array, name: str) -> jax.Array:
+            return linear(at_atoms(m, for_energy, name), 1, f"{name}_energy")[:, 0]
 
-            energies = energy(m, "out0")
-            for block in range(self.interactions):
-                name, width = f"block{block}", self.triplet_features
-                x = dense(m, self.features, f"{name}_other")
-                x = x * linear(for_edges, self.features, f"{name}_radial") * self.factors[0]
-                x = dense(x, width, f"{name}_down")
-                # the angle meets the other edge's message, its own edge's wave, then the weights
-                x = jnp.einsum("atsl,asf->atlf", angular, x)
-                x = jnp.einsum("atlb,atlf->atbf", waves, x)
-                w = weight(f"{name}_bilinear", narrow, width, width, dtype=dtype)
-                x = jnp.einsum("atbf,bfg->atg", x, w) * self.factors[1]
-                here, there = (dense(x, self.features, f"{name}_{k}") for k in ("here", "there"))
-                x = (dense(m, self.features, f"{name}_own") + (here + turn(there)) * half) * half
-                x = residuals(x, self.residuals[0], f"{name}_before")
-                m = residuals((m + x) * half, self.residuals[1], f"{name}_after")
-                h = (h + at_atoms(m, for_atoms, f"{name}_atoms")) * half
-                x = residuals(
-                    join(h, m, pairs, f"{name}_join"), self.residuals[2], f"{name}_joined"
-                )
-                m = (m + x) * half
-                energies += energy(m, f"out{block + 1}")
-            return self.scale * energies
-
-        return hk.without_apply_rng(hk.transform(forward))
-
-    def init(self, key: jax.Array, system: System) -> Params:
-        """Orthogonal weights of variance 1/inputs, canonical frequencies."""
-        return self._network().init(key, system, placeholder(system))
-
-    def atomic_energies(
-        self, params: Params, system: System, neighbors: Neighbors
-    ) -> Float[Array, " atoms"]:
-        """Sum of the read-outs of every atom, eV."""
-        return self._network().apply(params, system, neighbors)
+        energies = energy(m, "out0")
+        for block in range(self.interactions):
+            name, width = f"block{block}", self.triplet_features
+            x = dense(m, self.features, f"{name}_other")
+            x = x * linear(for_edges, self.features, f"{name}_radial") * self.factors[0]
+            x = dense(x, width, f"{name}_down")
+            # the angle meets the other edge's message, its own edge's wave, then the weights
+            x = jnp.einsum("atsl,asf->atlf", angular, x)
+            x = jnp.einsum("atlb,atlf->atbf", waves, x)
+            w = weight(f"{name}_bilinear", narrow, width, width, dtype=dtype)
+            x = jnp.einsum("atbf,bfg->atg", x, w) * self.factors[1]
+            here, there = (dense(x, self.features, f"{name}_{k}") for k in ("here", "there"))
+            x = (dense(m, self.features, f"{name}_own") + (here + turn(there)) * half) * half
+            x = residuals(x, self.residuals[0], f"{name}_before")
+            m = residuals((m + x) * half, self.residuals[1], f"{name}_after")
+            h = (h + at_atoms(m, for_atoms, f"{name}_atoms")) * half
+            x = residuals(join(h, m, pairs, f"{name}_join"), self.residuals[2], f"{name}_joined")
+            m = (m + x) * half
+            energies += energy(m, f"out{block + 1}")
+        return self.scale * energies

@@ -11,11 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
-from bayespot.neighbors import Neighbors, placeholder
-from bayespot.potentials.base import Params, Potential
+from bayespot.neighbors import Neighbors
 from bayespot.potentials.basis import bessel, directions, polynomial_envelope
+from bayespot.potentials.network import HaikuNetwork
 from bayespot.system import System
 
 LMAX = 2  # spherical harmonics of the densities
@@ -66,7 +65,7 @@ def _paths(vectors: bool) -> list[tuple[int, int, int]]:
 
 
 @dataclasses.dataclass(frozen=True)
-class MACE(Potential):
+class MACE(HaikuNetwork):
     """Densities of neighbours up to l = 2, their symmetric products, hidden scalars and vectors.
 
     One block sees ``correlation + 1`` atoms at once; no sum runs over triplets.  Memory
@@ -85,8 +84,6 @@ class MACE(Potential):
         scale: energy unit of the read-outs in eV; about the spread of the data.
     """
 
-    species: tuple[int, ...] = ()
-    range: float = 5.0
     features: int = 32
     interactions: int = 2
     basis: int = 8
@@ -95,17 +92,7 @@ class MACE(Potential):
     neighbors: float = 10.0
     scale: float = 1.0
 
-    @property
-    def cutoff(self) -> float:
-        """Range of one block; information travels ``interactions`` times as far."""
-        return self.range
-
-    @property
-    def elements(self) -> frozenset[int]:
-        """The embedded elements."""
-        return frozenset(self.species)
-
-    def _network(self) -> Any:
+    def _forward(self, system: System, neighbors: Neighbors) -> jax.Array:
         import e3nn_jax as e3nn
         import haiku as hk
 
@@ -129,71 +116,54 @@ class MACE(Potential):
                     mixed.append(jnp.einsum("ifm,is,sfg->igm", part, kind, w))
             return mixed
 
-        def forward(system: System, neighbors: Neighbors) -> jax.Array:
-            pairs = neighbors.pairs(system)
-            dtype = system.positions.dtype
-            row = np.zeros(120, np.int32)
-            row[list(self.species)] = np.arange(len(self.species))
-            kind = jax.nn.one_hot(jnp.asarray(row)[system.species], len(self.species), dtype=dtype)
-            count = len(self.species)
-            h = [(kind @ parameter("embed", 1, count, width, dtype=dtype))[..., None]]
-            unit = directions(pairs.vectors)
-            harmonics = [
-                e3nn.spherical_harmonics(e3nn.Irreps(f"{l}{'eo'[l % 2]}"), unit, False).array
-                for l in range(LMAX + 1)
-            ]
-            radial = bessel(pairs.distances, self.range, self.basis) * jnp.sqrt(self.range)
-            envelope = (polynomial_envelope(pairs.distances, self.range) * pairs.mask)[..., None]
-            energies = jnp.zeros(len(kind), dtype)
-            for block in range(self.interactions):
-                name, last = f"block{block}", block == self.interactions - 1
-                paths = _paths(vectors=len(h) > 1)
-                weights = radial
-                for layer in range(2):
-                    weights = jax.nn.swish(
-                        hk.Linear(self.hidden, name=f"{name}_radial{layer}")(weights)
-                    )
-                weights = hk.Linear(len(paths) * width, name=f"{name}_radial2")(weights) * envelope
-                sent = [pairs.gather(x) for x in mix(h, f"{name}_up")]
-                sums: list[list[jax.Array]] = [[] for _ in range(LMAX + 1)]
-                for (a, b, c), weight in zip(
-                    paths, jnp.split(weights, len(paths), -1), strict=True
-                ):
-                    couple = np.asarray(e3nn.clebsch_gordan(a, b, c)) * math.sqrt(2 * c + 1)
-                    bond = jnp.einsum("ijy,xyz->ijxz", harmonics[b], jnp.asarray(couple, dtype))
-                    message = jnp.einsum("ijfx,ijxz->ifz", weight[..., None] * sent[a], bond)
-                    sums[c].append(message / self.neighbors)
-                density = mix([jnp.concatenate(x, axis=1) for x in sums], f"{name}_density")
-                density = jnp.concatenate(density, axis=-1)
+        pairs = neighbors.pairs(system)
+        dtype = system.positions.dtype
+        kind = jax.nn.one_hot(self.rows(system), len(self.species), dtype=dtype)
+        count = len(self.species)
+        h = [(kind @ parameter("embed", 1, count, width, dtype=dtype))[..., None]]
+        unit = directions(pairs.vectors)
+        harmonics = [
+            e3nn.spherical_harmonics(e3nn.Irreps(f"{l}{'eo'[l % 2]}"), unit, False).array
+            for l in range(LMAX + 1)
+        ]
+        radial = bessel(pairs.distances, self.range, self.basis) * jnp.sqrt(self.range)
+        envelope = (polynomial_envelope(pairs.distances, self.range) * pairs.mask)[..., None]
+        energies = jnp.zeros(len(kind), dtype)
+        for block in range(self.interactions):
+            name, last = f"block{block}", block == self.interactions - 1
+            paths = _paths(vectors=len(h) > 1)
+            weights = radial
+            for layer in range(2):
+                weights = jax.nn.swish(
+                    hk.Linear(self.hidden, name=f"{name}_radial{layer}")(weights)
+                )
+            weights = hk.Linear(len(paths) * width, name=f"{name}_radial2")(weights) * envelope
+            sent = [pairs.gather(x) for x in mix(h, f"{name}_up")]
+            sums: list[list[jax.Array]] = [[] for _ in range(LMAX + 1)]
+            for (a, b, c), weight in zip(paths, jnp.split(weights, len(paths), -1), strict=True):
+                couple = np.asarray(e3nn.clebsch_gordan(a, b, c)) * math.sqrt(2 * c + 1)
+                bond = jnp.einsum("ijy,xyz->ijxz", harmonics[b], jnp.asarray(couple, dtype))
+                message = jnp.einsum("ijfx,ijxz->ifz", weight[..., None] * sent[a], bond)
+                sums[c].append(message / self.neighbors)
+            density = mix([jnp.concatenate(x, axis=1) for x in sums], f"{name}_density")
+            density = jnp.concatenate(density, axis=-1)
 
-                skip = mix(h[:1] if last else h, f"{name}_skip", kind)
-                product = []
-                for l in range(1 if last else 2):
-                    tables = symmetric_products(self.correlation, l)
-                    terms = [
-                        jnp.einsum("ifa,apm->ifpm", _monomials(density, order + 1), table)
-                        for order, table in enumerate(jnp.asarray(t, dtype) for t in tables)
-                    ]
-                    found = jnp.concatenate(terms, axis=2)
-                    number = found.shape[2]
-                    w = parameter(f"{name}_product_{l}", number, count, number, width, dtype=dtype)
-                    product.append(jnp.einsum("ifpm,is,spf->ifm", found, kind, w))
-                h = mix(product, f"{name}_out")
-                h = [x + skip[l] if l < len(skip) else x for l, x in enumerate(h)]
-                scalars = h[0][..., 0]
-                if last:
-                    scalars = jax.nn.swish(hk.Linear(width // 2, name="readout")(scalars))
-                energies += hk.Linear(1, name=f"{name}_energy")(scalars)[:, 0]
-            return self.scale * energies
-
-        return hk.without_apply_rng(hk.transform(forward))
-
-    def init(self, key: jax.Array, system: System) -> Params:
-        """Weights of variance one over the fan-in."""
-        return jax.jit(self._network().init)(key, system, placeholder(system))
-
-    def atomic_energies(
-        self, params: Params, system: System, neighbors: Neighbors
-    ) -> Float[Array, " atoms"]:
-        """Sum of the blocks' read-outs of every atom, eV."""
-        return self._network().apply(params, system, neighbors)
+            skip = mix(h[:1] if last else h, f"{name}_skip", kind)
+            product = []
+            for l in range(1 if last else 2):
+                tables = symmetric_products(self.correlation, l)
+                terms = [
+                    jnp.einsum("ifa,apm->ifpm", _monomials(density, order + 1), table)
+                    for order, table in enumerate(jnp.asarray(t, dtype) for t in tables)
+                ]
+                found = jnp.concatenate(terms, axis=2)
+                number = found.shape[2]
+                w = parameter(f"{name}_product_{l}", number, count, number, width, dtype=dtype)
+                product.append(jnp.einsum("ifpm,is,spf->ifm", found, kind, w))
+            h = mix(product, f"{name}_out")
+            h = [x + skip[l] if l < len(skip) else x for l, x in enumerate(h)]
+            scalars = h[0][..., 0]
+            if last:
+                scalars = jax.nn.swish(hk.Linear(width // 2, name="readout")(scalars))
+            energies += hk.Linear(1, name=f"{name}_energy")(scalars)[:, 0]
+        return self.scale * energies

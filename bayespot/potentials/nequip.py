@@ -8,12 +8,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from bayespot.neighbors import Neighbors, placeholder
-from bayespot.potentials.base import Params, Potential
+from bayespot.potentials.base import Params
 from bayespot.potentials.basis import bessel, directions, polynomial_envelope
+from bayespot.potentials.network import Network
 from bayespot.system import System
 
 
@@ -26,7 +26,7 @@ def _quiet() -> Iterator[None]:
 
 
 @dataclasses.dataclass(frozen=True)
-class NequIP(Potential):
+class NequIP(Network):
     """Scalars and polar vectors (l_max 1), mixed by tensor products with the bonds' directions.
 
     The convolution is jax-md's; embedding, radial functions and read-out are ours: its own cut off
@@ -45,8 +45,6 @@ class NequIP(Potential):
         scale: energy unit of the read-out in eV; about the spread of the data.
     """
 
-    species: tuple[int, ...] = ()
-    range: float = 5.0
     features: int = 32
     interactions: int = 4
     basis: int = 8
@@ -54,23 +52,13 @@ class NequIP(Potential):
     neighbors: float = 10.0
     scale: float = 1.0
 
-    @property
-    def cutoff(self) -> float:
-        """Range of one convolution; information travels ``interactions`` times as far."""
-        return self.range
-
-    @property
-    def elements(self) -> frozenset[int]:
-        """The embedded elements."""
-        return frozenset(self.species)
-
     def _network(self) -> Any:
         import e3nn_jax as e3nn
         import flax.linen as nn
         from jax_md._nn.e3nn_layer import Linear
         from jax_md._nn.nequip import NequIPConvolution
 
-        class Network(nn.Module):
+        class Convolutions(nn.Module):
             model: NequIP
 
             @nn.compact
@@ -79,11 +67,7 @@ class NequIP(Potential):
                 pairs = neighbors.pairs(system)
                 atoms, slots = pairs.mask.shape
                 dtype = system.positions.dtype
-                row = np.zeros(120, np.int32)
-                row[list(model.species)] = np.arange(len(model.species))
-                kinds = jax.nn.one_hot(
-                    jnp.asarray(row)[system.species], len(model.species), dtype=dtype
-                )
+                kinds = jax.nn.one_hot(model.rows(system), len(model.species), dtype=dtype)
                 attributes = e3nn.IrrepsArray(f"{len(model.species)}x0e", kinds)
 
                 # edges of a graph: slot by slot, from the neighbour to the atom
@@ -113,7 +97,7 @@ class NequIP(Potential):
                 h = Linear(e3nn.Irreps(f"{model.features // 2}x0e"))(h)
                 return model.scale * Linear(e3nn.Irreps("1x0e"))(h).array[:, 0]
 
-        return Network(self)
+        return Convolutions(self)
 
     def init(self, key: jax.Array, system: System) -> Params:
         """jax-md's initialisation, in the dtype of the positions: a dict of dicts of arrays."""

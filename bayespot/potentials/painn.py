@@ -4,17 +4,15 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
 
-from bayespot.neighbors import Neighbors, placeholder
-from bayespot.potentials.base import Params, Potential
+from bayespot.neighbors import Neighbors
 from bayespot.potentials.basis import bessel, directions, polynomial_envelope
+from bayespot.potentials.network import HaikuNetwork, embedding
 from bayespot.system import System
 
 
 @dataclasses.dataclass(frozen=True)
-class PaiNN(Potential):
+class PaiNN(HaikuNetwork):
     """A message-passing network on distances and directions.
 
     Messages cost ``atoms * slots * features`` numbers times 3 for the vectors, no angles.  What
@@ -30,80 +28,49 @@ class PaiNN(Potential):
         scale: energy unit of the read-out in eV; about the spread of the data.
     """
 
-    species: tuple[int, ...] = ()
-    range: float = 5.0
     features: int = 32
     interactions: int = 3
     basis: int = 20
     scale: float = 1.0
 
-    @property
-    def cutoff(self) -> float:
-        """Range of one block; information travels ``interactions`` times as far."""
-        return self.range
-
-    @property
-    def elements(self) -> frozenset[int]:
-        """The embedded elements."""
-        return frozenset(self.species)
-
-    def _network(self):  # type: ignore[no-untyped-def]
+    def _forward(self, system: System, neighbors: Neighbors) -> jax.Array:
         import haiku as hk
 
-        def forward(system: System, neighbors: Neighbors) -> jax.Array:
-            width = self.features
-            pairs = neighbors.pairs(system)
-            row = np.zeros(120, np.int32)
-            row[list(self.species)] = np.arange(len(self.species))
-            index = jnp.asarray(row)[system.species]
-            # hk.Embed would hold float32 parameters in a float64 model
-            with hk.experimental.name_scope("embed"):  # type: ignore[attr-defined]
-                shape, dtype = (len(self.species), width), system.positions.dtype
-                init = hk.initializers.TruncatedNormal()
-                s = hk.get_parameter("embeddings", shape, dtype, init=init)[index]
-            v = jnp.zeros((len(s), 3, width), dtype)
-            # one input scale whatever the range: sqrt(r_c/2) d_c b_n(d) is of order one
-            radial = bessel(pairs.distances, self.range, self.basis) * jnp.sqrt(self.range)
-            envelope = (polynomial_envelope(pairs.distances, self.range) * pairs.mask)[..., None]
-            unit = directions(pairs.vectors)[..., None]
-            for block in range(self.interactions):
-                first, last = block == 0, block == self.interactions - 1
-                name = f"block{block}"
+        width = self.features
+        pairs = neighbors.pairs(system)
+        dtype = system.positions.dtype
+        s = embedding(self.rows(system), len(self.species), width, dtype)
+        v = jnp.zeros((len(s), 3, width), dtype)
+        # one input scale whatever the range: sqrt(r_c/2) d_c b_n(d) is of order one
+        radial = bessel(pairs.distances, self.range, self.basis) * jnp.sqrt(self.range)
+        envelope = (polynomial_envelope(pairs.distances, self.range) * pairs.mask)[..., None]
+        unit = directions(pairs.vectors)[..., None]
+        for block in range(self.interactions):
+            first, last = block == 0, block == self.interactions - 1
+            name = f"block{block}"
 
-                parts = 2 if first else 3
-                filters = hk.Linear(parts * width, name=f"{name}_filter")(radial) * envelope
-                inward = jax.nn.swish(hk.Linear(width, name=f"{name}_in0")(s))
-                inward = hk.Linear(parts * width, name=f"{name}_in1")(inward)
-                to_scalar, along, *carry = jnp.split(filters * pairs.gather(inward), parts, -1)
-                s = s + jnp.sum(to_scalar, axis=1)
-                message = along[:, :, None] * unit
-                if carry:
-                    message += carry[0][:, :, None] * pairs.gather(v)
-                v = v + jnp.sum(message, axis=1)
+            parts = 2 if first else 3
+            filters = hk.Linear(parts * width, name=f"{name}_filter")(radial) * envelope
+            inward = jax.nn.swish(hk.Linear(width, name=f"{name}_in0")(s))
+            inward = hk.Linear(parts * width, name=f"{name}_in1")(inward)
+            to_scalar, along, *carry = jnp.split(filters * pairs.gather(inward), parts, -1)
+            s = s + jnp.sum(to_scalar, axis=1)
+            message = along[:, :, None] * unit
+            if carry:
+                message += carry[0][:, :, None] * pairs.gather(v)
+            v = v + jnp.sum(message, axis=1)
 
-                left, right = jnp.split(
-                    hk.Linear(2 * width, with_bias=False, name=f"{name}_mix")(v), 2, -1
-                )
-                # a rounded norm: vectors vanish at symmetric sites, where a norm has a kink
-                norm = jnp.sqrt(jnp.sum(right**2, axis=1) + 1e-4)
-                parts = 2 if last else 3
-                gates = hk.Linear(width, name=f"{name}_out0")(jnp.concatenate([s, norm], -1))
-                gates = hk.Linear(parts * width, name=f"{name}_out1")(jax.nn.swish(gates))
-                alone, product, *turn = jnp.split(gates, parts, -1)
-                s = s + alone + product * jnp.sum(left * right, axis=1)
-                if turn:
-                    v = v + turn[0][:, None] * left
-            hidden = jax.nn.swish(hk.Linear(width // 2, name="readout0")(s))
-            return self.scale * hk.Linear(1, name="readout1")(hidden)[:, 0]
-
-        return hk.without_apply_rng(hk.transform(forward))
-
-    def init(self, key: jax.Array, system: System) -> Params:
-        """Haiku's default initialisation."""
-        return self._network().init(key, system, placeholder(system))
-
-    def atomic_energies(
-        self, params: Params, system: System, neighbors: Neighbors
-    ) -> Float[Array, " atoms"]:
-        """Read-out of every atom, eV."""
-        return self._network().apply(params, system, neighbors)
+            left, right = jnp.split(
+                hk.Linear(2 * width, with_bias=False, name=f"{name}_mix")(v), 2, -1
+            )
+            # a rounded norm: vectors vanish at symmetric sites, where a norm has a kink
+            norm = jnp.sqrt(jnp.sum(right**2, axis=1) + 1e-4)
+            parts = 2 if last else 3
+            gates = hk.Linear(width, name=f"{name}_out0")(jnp.concatenate([s, norm], -1))
+            gates = hk.Linear(parts * width, name=f"{name}_out1")(jax.nn.swish(gates))
+            alone, product, *turn = jnp.split(gates, parts, -1)
+            s = s + alone + product * jnp.sum(left * right, axis=1)
+            if turn:
+                v = v + turn[0][:, None] * left
+        hidden = jax.nn.swish(hk.Linear(width // 2, name="readout0")(s))
+        return self.scale * hk.Linear(1, name="readout1")(hidden)[:, 0]

@@ -4,12 +4,10 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
 
-from bayespot.neighbors import Neighbors, placeholder
-from bayespot.potentials.base import Params, Potential
+from bayespot.neighbors import Neighbors
 from bayespot.potentials.basis import gaussians, polynomial_envelope
+from bayespot.potentials.network import HaikuNetwork, embedding
 from bayespot.system import System
 
 
@@ -19,7 +17,7 @@ def shifted_softplus(x: jax.Array) -> jax.Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class SchNet(Potential):
+class SchNet(HaikuNetwork):
     """A message-passing network on distances.
 
     Attributes:
@@ -31,59 +29,27 @@ class SchNet(Potential):
         scale: energy unit of the read-out in eV; about the spread of the data.
     """
 
-    species: tuple[int, ...] = ()
-    range: float = 5.0
     features: int = 32
     interactions: int = 2
     basis: int = 20
     scale: float = 1.0
 
-    @property
-    def cutoff(self) -> float:
-        """Range of one block; information travels ``interactions`` times as far."""
-        return self.range
-
-    @property
-    def elements(self) -> frozenset[int]:
-        """The embedded elements."""
-        return frozenset(self.species)
-
-    def _network(self):  # type: ignore[no-untyped-def]
+    def _forward(self, system: System, neighbors: Neighbors) -> jax.Array:
         import haiku as hk
 
-        def forward(system: System, neighbors: Neighbors) -> jax.Array:
-            width = self.features
-            pairs = neighbors.pairs(system)
-            row = np.zeros(120, np.int32)
-            row[list(self.species)] = np.arange(len(self.species))
-            index = jnp.asarray(row)[system.species]
-            # hk.Embed would hold float32 parameters in a float64 model
-            with hk.experimental.name_scope("embed"):  # type: ignore[attr-defined]
-                shape, dtype = (len(self.species), width), system.positions.dtype
-                init = hk.initializers.TruncatedNormal()
-                x = hk.get_parameter("embeddings", shape, dtype, init=init)[index]
-            radial = gaussians(pairs.distances, self.range, self.basis)
-            envelope = polynomial_envelope(pairs.distances, self.range) * pairs.mask
-            for block in range(self.interactions):
-                name = f"block{block}"
-                filters = hk.Linear(width, name=f"{name}_filter0")(radial)
-                filters = hk.Linear(width, name=f"{name}_filter1")(shifted_softplus(filters))
-                filters = filters * envelope[..., None]
-                inward = hk.Linear(width, with_bias=False, name=f"{name}_in")(x)
-                messages = jnp.sum(filters * pairs.gather(inward), axis=1)
-                update = shifted_softplus(hk.Linear(width, name=f"{name}_out0")(messages))
-                x = x + hk.Linear(width, name=f"{name}_out1")(update)
-            hidden = shifted_softplus(hk.Linear(width // 2, name="readout0")(x))
-            return self.scale * hk.Linear(1, name="readout1")(hidden)[:, 0]
-
-        return hk.without_apply_rng(hk.transform(forward))
-
-    def init(self, key: jax.Array, system: System) -> Params:
-        """Haiku's default initialisation."""
-        return self._network().init(key, system, placeholder(system))
-
-    def atomic_energies(
-        self, params: Params, system: System, neighbors: Neighbors
-    ) -> Float[Array, " atoms"]:
-        """Read-out of every atom, eV."""
-        return self._network().apply(params, system, neighbors)
+        width = self.features
+        pairs = neighbors.pairs(system)
+        x = embedding(self.rows(system), len(self.species), width, system.positions.dtype)
+        radial = gaussians(pairs.distances, self.range, self.basis)
+        envelope = polynomial_envelope(pairs.distances, self.range) * pairs.mask
+        for block in range(self.interactions):
+            name = f"block{block}"
+            filters = hk.Linear(width, name=f"{name}_filter0")(radial)
+            filters = hk.Linear(width, name=f"{name}_filter1")(shifted_softplus(filters))
+            filters = filters * envelope[..., None]
+            inward = hk.Linear(width, with_bias=False, name=f"{name}_in")(x)
+            messages = jnp.sum(filters * pairs.gather(inward), axis=1)
+            update = shifted_softplus(hk.Linear(width, name=f"{name}_out0")(messages))
+            x = x + hk.Linear(width, name=f"{name}_out1")(update)
+        hidden = shifted_softplus(hk.Linear(width // 2, name="readout0")(x))
+        return self.scale * hk.Linear(1, name="readout1")(hidden)[:, 0]

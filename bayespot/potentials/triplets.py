@@ -14,6 +14,7 @@ import numpy as np
 
 from bayespot.neighbors import Pairs
 from bayespot.potentials.basis import directions, legendre
+from bayespot.potentials.network import embedding
 
 
 def angles(pairs: Pairs, degrees: int) -> jax.Array:
@@ -55,14 +56,10 @@ def edge_ends(pairs: Pairs, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.broadcast_to(x[:, None], shape), jnp.broadcast_to(pairs.gather(x), shape)
 
 
-def embed(species: jax.Array, known: tuple[int, ...], width: int, dtype: np.dtype) -> jax.Array:
+def embed(rows: jax.Array, count: int, width: int, dtype: np.dtype) -> jax.Array:
     """(atoms, width) one learned vector a species, uniform with unit variance at the start."""
-    row = np.zeros(120, np.int32)
-    row[list(known)] = np.arange(len(known))
-    # hk.Embed would hold float32 parameters in a float64 model
     init = hk.initializers.RandomUniform(-np.sqrt(3.0), np.sqrt(3.0))
-    table = hk.get_parameter("embeddings", (len(known), width), dtype, init=init)
-    return table[jnp.asarray(row)[species]]
+    return embedding(rows, count, width, dtype, init)
 
 
 def glorot_orthogonal(shape: Sequence[int], dtype: np.dtype) -> jax.Array:
