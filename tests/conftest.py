@@ -23,3 +23,11 @@ def compile_fast():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """Each compiled program holds memory maps, of which a process may have 65 530: the whole
+    suite in two processes has had more, and LLVM then aborts."""
+    yield
+    jax.clear_caches()

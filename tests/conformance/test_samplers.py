@@ -89,9 +89,7 @@ METROPOLIS = ("sggmc", "amagold", "amagold, control variates", "nuts", "hmc")
 # Full-data samplers whose law has no mini-batch: nothing to stream
 FULL = ("nuts", "hmc", "mclmc", "laplace")
 # A sampler's tests stay on one worker, which has it compiled
-EACH = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ROWS]
-)
+EACH = pytest.mark.parametrize("name", list(ROWS))
 TRACES = {}
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import tomli_w
 
-pytestmark = pytest.mark.xdist_group("run")  # one worker, which has the fixture
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 RESULTS = ("posterior.nc", "observables.nc", "report.json", "report.html")
 

@@ -29,7 +29,6 @@ from bayespot.potentials import StillingerWeber, energy_and_forces
 from bayespot.system import System
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/simulating.md"
-pytestmark = pytest.mark.xdist_group("simulate")  # one worker, which has the fixture
 RESULTS = ("posterior.nc", "observables.nc", "simulation.json")
 SETTINGS = """
 title = "silicon by Stillinger-Weber"

@@ -21,7 +21,6 @@ from bayespot.potentials import PairMLP
 from bayespot.predict import predict
 from bayespot.prior import WeightPrior
 
-pytestmark = pytest.mark.xdist_group("lennard_jones")  # one worker, which has the fixture
 SHIFT = Shift((18,), (0.0,))
 
 

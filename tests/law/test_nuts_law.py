@@ -9,8 +9,6 @@ from scipy import stats
 from samplers import Target, constant, convergence, nuts, psgld, run
 from tests.law import linear_gaussian as lg
 
-pytestmark = pytest.mark.xdist_group("nuts_law")  # one worker, which has the fixture
-
 
 def _run(target):
     start = jnp.asarray(lg.SHIFT, jnp.float32) + jax.random.normal(jax.random.key(1), (4, 3))

@@ -8,7 +8,6 @@ import pytest
 from samplers import baoab, constant, control_variates, pilot, rmsprop, sgld
 from tests.law import linear_gaussian as lg
 
-pytestmark = pytest.mark.xdist_group("pilot")  # one worker, which has the fixture
 DATA = jnp.asarray(lg.data(), jnp.float32)
 
 

@@ -13,7 +13,7 @@ from bayespot.potentials.basis import polynomial_envelope
 from bayespot.system import System
 from tests.physics.helpers import energy, ethanol, params_of, silicon
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 ANGULAR = ((0.03, 1.0, 1), (0.1, -1.0, 2), (0.05, 1.0, 2), (0.1, -1.0, 1), (0.2, 1.0, 4))
 RADIAL = ((0.5, 0.0), (2.0, 1.5))
 

@@ -12,7 +12,7 @@ from bayespot.system import System
 from bayespot.units import BOLTZMANN
 from tests.physics.helpers import ANGLES, DIHEDRALS, ethanol
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 
 
 def run(potential, atoms):

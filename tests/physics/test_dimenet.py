@@ -25,7 +25,7 @@ from bayespot.units import BOLTZMANN, KJ_PER_MOL
 from tests.physics.edges import Weights, cut, edges, harmonics, radial, waves
 from tests.physics.helpers import energy, ethanol, params_of, silicon
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 MODEL = DimeNetPP(
     species=(1, 6, 8, 14),
     range=3.0,

@@ -222,7 +222,7 @@ def _drop(skin):
     system = System.from_ase(Atoms("Ar64", sites))
     return simulate(
         jax.random.key(0), Trap(3.405, 0.0103, 7.0), {}, system, NVT(30.0, 5.0, friction=0.02),
-        Length(3000, stride=50, blocks=3), [MeanEnergy("u")], skin=skin,
+        Length(1500, stride=50, blocks=3), [MeanEnergy("u")], skin=skin,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from bayespot.potentials import energy_and_forces, read_force_field
 from bayespot.system import System
 from bayespot.units import BOLTZMANN
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 ALANINE = Path(__file__).parents[3] / "shared" / "data" / "alanine_dipeptide"
 CHAIN = """
 energy = "kcal/mol"

@@ -13,7 +13,7 @@ from bayespot.system import System
 from tests.physics.edges import Weights, cut, edges, harmonics, radial, silu, waves, way_back
 from tests.physics.helpers import energy, ethanol, params_of
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 MODEL = GemNetT(
     species=(1, 6, 8, 14),
     range=3.0,

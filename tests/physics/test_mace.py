@@ -14,7 +14,7 @@ from bayespot.potentials.mace import _monomials, symmetric_products
 from bayespot.system import System
 from tests.physics.helpers import ethanol, params_of
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 MODEL = MACE((1, 6, 8), 4.0, features=4, basis=3, hidden=8)
 _energy = jax.jit(MODEL.energy)
 

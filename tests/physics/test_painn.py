@@ -11,7 +11,7 @@ from bayespot.potentials.painn import PaiNN
 from bayespot.system import System
 from tests.physics.helpers import SCHNET, energy, ethanol, params_of
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 PAINN = PaiNN(species=(1, 6, 8), range=4.0, features=8, interactions=3, basis=6, scale=1.7)
 
 

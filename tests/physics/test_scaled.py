@@ -11,7 +11,7 @@ from bayespot.potentials import LennardJones, PairMLP, Scaled
 from bayespot.system import System
 from tests.physics.helpers import SCHNET, energy, ethanol, silicon
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 
 
 def test_energies_by_species():

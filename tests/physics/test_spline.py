@@ -12,7 +12,7 @@ from bayespot.potentials import CubicSpline
 from bayespot.system import System
 from tests.physics.helpers import ethanol, silicon
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 
 
 def curve(potential, params, numbers=(6, 6)):

@@ -16,7 +16,7 @@ from bayespot.system import System
 from bayespot.units import GPA, KJ_PER_MOL
 from tests.physics.helpers import silicon
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 SILICON = StillingerWeber()
 
 

@@ -11,7 +11,7 @@ from bayespot.neighbors import allocate
 from bayespot.potentials import Tabulated
 from bayespot.system import System
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 R = np.linspace(0.8, 5.0, 85)
 
 

@@ -17,7 +17,7 @@ from bayespot.potentials.ultra_fast import _layout
 from bayespot.system import System
 from tests.physics.helpers import ethanol, silicon
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 
 
 def test_triplets_against_loops():

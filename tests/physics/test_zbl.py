@@ -11,7 +11,7 @@ from bayespot.potentials import ZBL
 from bayespot.potentials.zbl import COULOMB
 from bayespot.system import System
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 
 
 def dimer(potential, a, b, d):

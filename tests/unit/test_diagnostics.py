@@ -17,8 +17,6 @@ from samplers import (
     to_arviz,
 )
 
-pytestmark = pytest.mark.xdist_group("diagnostics")  # one worker, which has the fixture
-
 
 def test_convergence_sees_stuck_and_slow_chains():
     rng = np.random.default_rng(0)
