@@ -17,7 +17,7 @@ demo: $(STAMP)
 	$(BIN)/bayespot run examples/ethanol.toml
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench-md: $(STAMP)
 	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh md  # the table says so where it fails

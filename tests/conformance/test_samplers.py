@@ -88,7 +88,6 @@ ROWS = {
 METROPOLIS = ("sggmc", "amagold", "amagold, control variates", "nuts", "hmc")
 # Full-data samplers whose law has no mini-batch: nothing to stream
 FULL = ("nuts", "hmc", "mclmc", "laplace")
-# A sampler's tests stay on one worker, which has it compiled
 EACH = pytest.mark.parametrize("name", list(ROWS))
 TRACES = {}
 
