@@ -1,6 +1,6 @@
 """Molecular dynamics of many draws and replicas as one program."""
 
-from bayespot.md.engine import Progress, Trajectories, simulate
+from bayespot.md.engine import Frames, Progress, Simulation, Trajectories, simulate
 from bayespot.md.ensembles import NPT, NVE, NVT, Ensemble, Length
 from bayespot.md.minimize import Minimum, minimize
 from bayespot.md.stability import REASONS, Stability
@@ -11,9 +11,11 @@ __all__ = [
     "NVT",
     "REASONS",
     "Ensemble",
+    "Frames",
     "Length",
     "Minimum",
     "Progress",
+    "Simulation",
     "Stability",
     "Trajectories",
     "minimize",

@@ -2,6 +2,7 @@
 
 from bayespot.observables.base import Context, Observable, blocks_to_value
 from bayespot.observables.crystal import BulkModulus, Density, LatticeConstant
+from bayespot.observables.frame import Frame
 from bayespot.observables.rdf import RDF
 from bayespot.observables.structure import DihedralDistribution, DistanceDistribution
 from bayespot.observables.thermodynamics import HeatCapacity, MeanEnergy
@@ -13,6 +14,7 @@ __all__ = [
     "Density",
     "DihedralDistribution",
     "DistanceDistribution",
+    "Frame",
     "HeatCapacity",
     "LatticeConstant",
     "MeanEnergy",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,8 @@ import numpy as np
 
 from bayespot.errors import UserError
 from bayespot.neighbors.grid import heights
-from bayespot.observables.base import Context, Observable, Value
-from bayespot.observables.crystal import volume
+from bayespot.observables.base import Context, Observable
+from bayespot.observables.frame import Frame
 from bayespot.system import System
 
 
@@ -81,9 +82,9 @@ class RDF(Observable):
         """For figures."""
         return "radial distribution function"
 
-    def snapshot(self, system: System, energy: jax.Array) -> dict[str, jax.Array]:
+    def snapshot(self, frame: Frame) -> dict[str, jax.Array]:
         """Pairs in each bin times ``V/(N_a N_b)``: the volume changes from frame to frame."""
-        del energy
+        system = frame.system
         dtype = system.positions.dtype
         first, second = self.pair or (None, None)
         a = system.mask if first is None else system.species == first
@@ -104,9 +105,9 @@ class RDF(Observable):
             number = jnp.where(counted, number, self.bins)
             counts = counts.at[number.ravel()].add(1.0, mode="drop")
         pairs = (jnp.sum(a) * jnp.sum(b)).astype(dtype)
-        return {"pairs": counts * volume(system) / pairs}
+        return {"pairs": counts * frame.volume / pairs}
 
-    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
+    def reduce(self, mean: dict[str, Any], context: Context) -> Any:
         """Over the volume of each shell."""
         del context
         shells = 4 / 3 * np.pi * np.diff(self.edges**3)

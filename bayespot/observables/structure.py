@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayespot.observables.base import Context, Observable, Value, histogram
-from bayespot.system import System
+from bayespot.observables.base import Context, Observable, histogram
+from bayespot.observables.frame import Frame
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,15 +48,15 @@ class DistanceDistribution(Observable):
         """Name and unit of the abscissa."""
         return "r / Å"
 
-    def snapshot(self, system: System, energy: jax.Array) -> dict[str, jax.Array]:
+    def snapshot(self, frame: Frame) -> dict[str, jax.Array]:
         """Counts over unordered pairs."""
-        del energy
+        system = frame.system
         i, j = np.triu_indices(system.positions.shape[0], 1)
         distances = jnp.linalg.norm(system.positions[i] - system.positions[j], axis=-1)
         distances = jnp.where(system.mask[i] & system.mask[j], distances, jnp.inf)
         return {"counts": histogram(distances, self.low, self.high, self.bins)}
 
-    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
+    def reduce(self, mean: dict[str, Any], context: Context) -> Any:
         """Counts per frame to a density."""
         pairs = context.num_atoms * (context.num_atoms - 1) / 2
         return mean["counts"] / pairs / ((self.high - self.low) / self.bins)
@@ -94,14 +95,13 @@ class DihedralDistribution(Observable):
         """Name and unit of the abscissa."""
         return "angle / °"
 
-    def snapshot(self, system: System, energy: jax.Array) -> dict[str, jax.Array]:
+    def snapshot(self, frame: Frame) -> dict[str, jax.Array]:
         """Which bin the angle is in."""
-        del energy
-        angle = dihedral(*(system.positions[i] for i in self.atoms))
+        angle = dihedral(*(frame.system.positions[i] for i in self.atoms))
         degrees = jnp.minimum(jnp.rad2deg(angle), 180.0 * (1 - 1e-6))  # +180 is in the last bin
         return {"counts": histogram(degrees[None], -180.0, 180.0, self.bins)}
 
-    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
+    def reduce(self, mean: dict[str, Any], context: Context) -> Any:
         """Fraction per bin to a density."""
         del context
         return mean["counts"] * (self.bins / 360.0)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
-import numpy as np
 
-from bayespot.observables.base import Context, Observable, Value
-from bayespot.system import System
+from bayespot.observables.base import Context, Observable
+from bayespot.observables.frame import Frame
 from bayespot.units import BOLTZMANN
 
 
@@ -26,12 +26,11 @@ class MeanEnergy(Observable):
         """For figures."""
         return "mean potential energy"
 
-    def snapshot(self, system: System, energy: jax.Array) -> dict[str, jax.Array]:
+    def snapshot(self, frame: Frame) -> dict[str, jax.Array]:
         """The energy."""
-        del system
-        return {"energy": energy}
+        return {"energy": frame.energy}
 
-    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
+    def reduce(self, mean: dict[str, Any], context: Context) -> Any:
         """Put the shift back."""
         return mean["energy"] + context.energy_shift
 
@@ -61,13 +60,12 @@ class HeatCapacity(Observable):
         """For figures."""
         return "heat capacity C_V"
 
-    def snapshot(self, system: System, energy: jax.Array) -> dict[str, jax.Array]:
+    def snapshot(self, frame: Frame) -> dict[str, jax.Array]:
         """First two moments of the energy about ``reference``."""
-        del system
-        excess = energy - self.reference
+        excess = frame.energy - self.reference
         return {"energy": excess, "energy_squared": excess**2}
 
-    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
+    def reduce(self, mean: dict[str, Any], context: Context) -> Any:
         """Variance over (k_B T)^2 plus the kinetic part."""
         variance = mean["energy_squared"] - mean["energy"] ** 2
         return variance / (BOLTZMANN * context.temperature) ** 2 + 1.5 * context.num_atoms
