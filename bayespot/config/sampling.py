@@ -20,12 +20,13 @@ class NoisePrior(Section):
 
 
 class PosteriorConfig(Section):
-    """Prior, noise and temperature of the posterior."""
+    """Prior, noise and temperature of the posterior; stresses enter with ``stress_noise``."""
 
     temperature: Positive = 1.0
     weight_scale: Positive = 10.0
     energy_noise: NoisePrior = NoisePrior()
     forces_noise: NoisePrior = NoisePrior()
+    stress_noise: NoisePrior | None = None
 
 
 class WarmStart(Section):

@@ -1,8 +1,11 @@
 """Molecular dynamics of many draws and replicas as one program."""
 
-from bayespot.md.engine import Frames, Progress, Simulation, Trajectories, simulate
+from bayespot.md.engine import simulate
 from bayespot.md.ensembles import NPT, NVE, NVT, Ensemble, Length
 from bayespot.md.minimize import Minimum, minimize
+from bayespot.md.results import Frames, Progress, Trajectories
+from bayespot.md.session import Session
+from bayespot.md.simulation import Simulation
 from bayespot.md.stability import REASONS, Stability
 
 __all__ = [
@@ -15,6 +18,7 @@ __all__ = [
     "Length",
     "Minimum",
     "Progress",
+    "Session",
     "Simulation",
     "Stability",
     "Trajectories",

@@ -177,6 +177,19 @@ class Batch:
         self.divide(grown)
         return grown
 
+    def restart(self, states: Any, like: Lists, old: program.Carry) -> program.Carry:
+        """``states`` with this batch's parameters, everyone stable; lists as large as ``like``."""
+        neighbors, states = self._in_chunks(
+            lambda states, params, at: program.restart(
+                self.plan, like, states, params, self.system, at
+            ),
+            states,
+            self.chunk,
+        )
+        nought = jnp.zeros_like(old.reason)
+        history = jax.tree.map(jnp.zeros_like, old.history)
+        return program.Carry(states, neighbors, nought, nought - 1, history)
+
     def empty_lists(self, carry: program.Carry) -> Lists:
         """Of one replica, as large as those of ``carry``."""
         one = jax.tree.map(lambda x: x[0, 0], carry.neighbors)

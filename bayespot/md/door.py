@@ -10,6 +10,7 @@ import numpy as np
 
 from bayespot.errors import UserError
 from bayespot.md.ensembles import Ensemble, Length, whole_number
+from bayespot.observables import TimeCorrelation
 from bayespot.potentials import Potential
 from bayespot.system import System
 
@@ -216,12 +217,17 @@ def cells_of(system: System, cells: Any, draws: int, replicas: int) -> jax.Array
     return jnp.asarray(found, system.cell.dtype)
 
 
-def check_history(length: Length, observables: Any) -> None:
-    """Refuse observables that would look back beyond the start.
+def check_history(system: System, ensemble: Ensemble, length: Length, observables: Any) -> None:
+    """Refuse observables that would look back beyond the start or in vain, or share a name.
 
     Raises:
         UserError: naming the observable.
     """
+    names = [observable.name for observable in observables]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"{names.count(twice[0])} observables are called {twice[0]}", "Rename one")
+    between = length.stride * np.atleast_1d(np.asarray(ensemble.time_step, float))
     for observable in observables:
         back = (observable.window - 1) * length.stride
         if back > length.equilibration:
@@ -230,6 +236,8 @@ def check_history(length: Length, observables: Any) -> None:
                 f" {length.equilibration} come before the production",
                 "Equilibrate for as long, or shorten its window",
             )
+        if isinstance(observable, TimeCorrelation):
+            observable.check(system, between, ensemble.varies_cell)
 
 
 def check_starts(nearest: np.ndarray) -> None:

@@ -86,6 +86,7 @@ class _Dynamics(NamedTuple):
 
     init: Any
     step: Any
+    renew: Any  # forces of other parameters
     rescale: Any  # None where the cell is fixed
     every: int
     freedoms: Any
@@ -118,6 +119,7 @@ def _dynamics(
             lambda state: barostat.step(
                 state, system, energy_force_virial, dt, temperature, at["friction"]
             ),
+            lambda state: barostat.renew(state, energy_force_virial),
             lambda state: barostat.rescale(
                 state, system, energy_force_virial, every * dt, temperature,
                 at["pressure"], at["barostat_time"], at["compressibility"],
@@ -133,7 +135,11 @@ def _dynamics(
         made = integrators.nose_hoover(
             force, plan.atoms, not any(system.pbc), dt, temperature, at["relaxation_time"]
         )
-    return _Dynamics(made.init, made.step, None, 0, made.freedoms)
+
+    def renew(state: Any) -> Any:
+        return state.set(force=force(state.position))
+
+    return _Dynamics(made.init, made.step, renew, None, 0, made.freedoms)
 
 
 def _both(f: Any, axes: tuple[Any, ...], shared: tuple[int, ...] = ()) -> Any:
@@ -173,12 +179,17 @@ def start(
 
     def tracked(state: Any, params: Any, neighbors: Any, at: Any) -> dict[str, jax.Array]:
         here = configuration(state, system, at)
-        frame = Frame(here, jnp.zeros(()), state.momentum, neighbors, plan.potential, params)
-        return {
-            o.name: jnp.stack([jnp.zeros_like(o.track(frame))] * o.window)
-            for o in plan.observables
-            if o.window
-        }
+
+        def empty(observable: Observable) -> jax.Array:
+            def track() -> jax.Array:
+                energy = plan.potential.energy(params, here, neighbors)
+                seen = Frame(here, energy, state.momentum, neighbors, plan.potential, params)
+                return observable.track(seen)
+
+            one = jax.eval_shape(track)
+            return jnp.zeros((observable.window, *one.shape), one.dtype)
+
+        return {o.name: empty(o) for o in plan.observables if o.window}
 
     history = _both(tracked, (0, 0, 0, 0), shared=(1,))(states, params, built, conditions)
     return Carry(states, built, nought, nought - 1, history), nearest
@@ -192,6 +203,19 @@ def rebuild(lists: Lists, states: Any, system: System, conditions: Any) -> Any:
         return lists.update(configuration(state, system, at))
 
     return jax.vmap(jax.vmap(one))(states, conditions)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def restart(
+    plan: Plan, lists: Lists, states: Any, params: Any, system: System, conditions: Any
+) -> tuple[Any, Any]:
+    """Lists like ``lists`` for where all replicas are, and states with forces of ``params``."""
+
+    def one(state: Any, params: Any, at: Any) -> Any:
+        built = lists.update(configuration(state, system, at))
+        return built, _dynamics(plan, params, built, system, at).renew(state)
+
+    return _both(one, (0, 0, 0), shared=(1,))(states, params, conditions)
 
 
 def block(
@@ -314,6 +338,7 @@ def block(
         code = jnp.where(hot & (code != NOT_FINITE), BLOWN_UP, code)
         reason = jnp.where(carry.reason == 0, code.astype(jnp.int32), carry.reason)
         alive = reason == 0
+        energy = jnp.where(alive, energy, jnp.nan)  # its configuration is discarded below
         late = (now + stride).astype(jnp.int32)
         failed_at = jnp.where((carry.failed_at < 0) & ~alive, late, carry.failed_at)
         states = jax.tree.map(

@@ -1,4 +1,5 @@
-"""What the volume of a periodic system says: density, lattice constant, bulk modulus."""
+"""What the volume of a periodic system says: density, lattice constant, stiffness against
+pressure."""
 
 from __future__ import annotations
 
@@ -106,3 +107,36 @@ class BulkModulus(Observable):
         compressible = namespace(mean).maximum(variance, 1e-30)
         whole = mean["excess"] + self.scale
         return BOLTZMANN * context.temperature * whole / compressible / GPA
+
+
+@dataclasses.dataclass(frozen=True)
+class Compressibility(Observable):
+    """Isothermal compressibility from volume fluctuations at constant pressure,
+    ``kappa = Var(V)/(k_B T <V>)``, the inverse of the bulk modulus.
+
+    Attributes:
+        scale: Angstrom^3 near the mean volume, subtracted before squaring as in ``BulkModulus``.
+    """
+
+    scale: float = 0.0
+
+    @property
+    def unit(self) -> str:
+        """1/GPa."""
+        return "1/GPa"
+
+    @property
+    def title(self) -> str:
+        """For figures."""
+        return "compressibility"
+
+    def snapshot(self, frame: Frame) -> dict[str, jax.Array]:
+        """First two moments of the volume about ``scale``."""
+        excess = frame.volume - self.scale
+        return {"excess": excess, "excess_squared": excess**2}
+
+    def reduce(self, mean: dict[str, Any], context: Context) -> Any:
+        """From mean and variance."""
+        variance = mean["excess_squared"] - mean["excess"] ** 2
+        whole = mean["excess"] + self.scale
+        return variance / (BOLTZMANN * context.temperature * whole) * GPA

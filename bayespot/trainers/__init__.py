@@ -1,0 +1,36 @@
+"""Trainers of point estimates: one contract, alone, as an ensemble, or taking turns."""
+
+from bayespot.trainers.base import Fit, Record, Trainer, fit, patience
+from bayespot.trainers.difftre import DiffTRe
+from bayespot.trainers.force_matching import ForceMatching
+from bayespot.trainers.interleave import Interleaved, give_up
+from bayespot.trainers.label_errors import Weights
+from bayespot.trainers.pressure_matching import (
+    coarse_virials,
+    corrected_virials,
+    with_virials,
+)
+from bayespot.trainers.reference import Point, Reference, Resampler
+from bayespot.trainers.relative_entropy import RelativeEntropy
+from bayespot.trainers.targets import Target
+
+__all__ = [
+    "DiffTRe",
+    "Fit",
+    "ForceMatching",
+    "Interleaved",
+    "Point",
+    "Record",
+    "Reference",
+    "RelativeEntropy",
+    "Resampler",
+    "Target",
+    "Trainer",
+    "Weights",
+    "coarse_virials",
+    "corrected_virials",
+    "fit",
+    "give_up",
+    "patience",
+    "with_virials",
+]
