@@ -6,7 +6,7 @@ from bayespot.md.minimize import Minimum, minimize
 from bayespot.md.results import Frames, Progress, Trajectories
 from bayespot.md.session import Session
 from bayespot.md.simulation import Simulation
-from bayespot.md.stability import REASONS, Stability
+from bayespot.md.stability import REASONS, RDFDeviation, Stability
 
 __all__ = [
     "NPT",
@@ -18,6 +18,7 @@ __all__ = [
     "Length",
     "Minimum",
     "Progress",
+    "RDFDeviation",
     "Session",
     "Simulation",
     "Stability",

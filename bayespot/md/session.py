@@ -105,22 +105,29 @@ class Session:
         )
         return averages
 
-    def restart(self, states: Any, params: Any) -> None:
-        """Go on from ``states`` of this session with other parameters; everyone is stable again.
+    def restart(self, states: Any, params: Any, reason: Any = None) -> None:
+        """Go on from ``states`` of this session with other parameters, counting blocks from 0.
 
         Args:
             states: ``carry.states`` of some earlier moment, or a mixture of several.
             params: leading draw axis.
+            reason: (draw, replica) why trajectories stand still, 0 where they do not; by default
+                everyone is stable again.
         """
-        self.batch.params = params
+        self.batch.params, self.blocks = params, 0
         lists = self.batch.empty_lists(self.carry)
         while True:
             carry = self.batch.restart(states, lists, self.carry)
-            crowded = np.asarray(carry.neighbors.overflow)
+            if reason is not None:
+                given = jnp.asarray(reason, carry.reason.dtype)
+                carry = carry._replace(reason=given, failed_at=jnp.where(given == 0, -1, 0))
+            crowded = np.asarray(carry.neighbors.overflow & (carry.reason == 0))
             if not crowded.any():
                 break
-            self.carry = self.batch.grow(carry, crowded, self.step)
-            lists = self.batch.empty_lists(self.carry)
+            carry = self.batch.grow(carry, crowded, self.step)
+            if np.asarray(carry.reason)[crowded].any():  # no list could hold those
+                reason = carry.reason
+            lists = self.batch.empty_lists(carry)
         self.carry = carry
 
 

@@ -24,7 +24,8 @@ from bayespot.units import MASS
 class TimeCorrelation(Observable):
     """What one moment has to do with earlier ones, averaged over atoms and time origins.
 
-    Only a trajectory has it: configurations that are reweighted have no past.
+    Only a trajectory has it: configurations that are reweighted have no past.  The engine keeps
+    ``lags`` vectors of each atom of each replica.
 
     Attributes:
         lags: how many lags there are, 0 included: frames from a moment back to the earliest.
@@ -45,7 +46,7 @@ class TimeCorrelation(Observable):
     """Whether a barostat would spoil it."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.lags, bool) or self.lags != int(self.lags) or self.lags < 2:
+        if not isinstance(self.lags, int) or isinstance(self.lags, bool) or self.lags < 2:
             raise UserError(
                 f"observable {self.name} has {self.lags} lags", "Give a whole number of at least 2"
             )
@@ -68,7 +69,7 @@ class TimeCorrelation(Observable):
                 shall diffuse.
         """
         species = np.asarray(system.species)
-        if self.species is not None and not np.any(species == self.species):
+        if self.species is not None and self.species not in species[species > 0]:
             raise UserError(
                 f"{self.name} is of element {self.species}, which the system does not hold",
                 "Name an element that is simulated",

@@ -48,7 +48,7 @@ class Custom(Observable):
         function: Callable[[Frame], Any],
         unit: str = "",
         reduce: Callable[[dict[str, Any], Context], Any] | None = None,
-        axis: Sequence[float] | np.ndarray | None = None,
+        axis: Sequence[float | int] | np.ndarray | None = None,
         axis_label: str = "",
     ) -> None:
         points = None if axis is None else tuple(float(x) for x in axis)

@@ -128,8 +128,9 @@ class Stiffness(Observable):
 
         def energy(voigt: jax.Array) -> jax.Array:
             strain = strain_tensor(voigt)
+            square = jnp.matmul(strain, strain, precision="highest")
             # F = sqrt(1 + 2 E), to the order that two derivatives see
-            return frame.strained_energy(strain - strain @ strain / 2)
+            return frame.strained_energy(strain - square / 2)
 
         def slope(voigt: jax.Array) -> tuple[jax.Array, jax.Array]:
             made = jax.grad(energy)(voigt)

@@ -5,6 +5,7 @@ from bayespot.trainers.difftre import DiffTRe
 from bayespot.trainers.force_matching import ForceMatching
 from bayespot.trainers.interleave import Interleaved, give_up
 from bayespot.trainers.label_errors import Weights
+from bayespot.trainers.neighborhoods import Neighborhoods
 from bayespot.trainers.pressure_matching import (
     coarse_virials,
     corrected_virials,
@@ -12,6 +13,7 @@ from bayespot.trainers.pressure_matching import (
 )
 from bayespot.trainers.reference import Point, Reference, Resampler
 from bayespot.trainers.relative_entropy import RelativeEntropy
+from bayespot.trainers.stable import Phase, StABlE
 from bayespot.trainers.targets import Target
 
 __all__ = [
@@ -19,11 +21,14 @@ __all__ = [
     "Fit",
     "ForceMatching",
     "Interleaved",
+    "Neighborhoods",
+    "Phase",
     "Point",
     "Record",
     "Reference",
     "RelativeEntropy",
     "Resampler",
+    "StABlE",
     "Target",
     "Trainer",
     "Weights",

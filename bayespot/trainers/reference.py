@@ -113,6 +113,7 @@ class Resampler:
         self.simulation, self.replicas = simulation, replicas
         self.points = tuple(points) if points is not None else points_of(simulation, replicas)
         self.warm_up, self.batch_size = warm_up, batch_size
+        self.atoms = int(np.sum(np.asarray(simulation.system.species) > 0))
         length = simulation.length
         self.frames = length.steps // length.stride // simulation.keep
         self.room = 1.25
@@ -162,8 +163,7 @@ class Resampler:
 
     def context(self, point: Point) -> Context:
         """For reductions."""
-        atoms = int(np.sum(np.asarray(self.simulation.system.mask)))
-        return Context(point.temperature, atoms)
+        return Context(point.temperature, self.atoms)
 
     def renew(self, key: jax.Array, params: Any, old: Reference) -> Reference:
         """Trajectories of ``params``, from where the last ended.
@@ -279,10 +279,11 @@ class Resampler:
 def _energies(
     potential: Any, batch_size: int, params: Any, system: Any, samples: Samples, lists: Lists
 ) -> tuple[jax.Array, jax.Array]:
-    return jax.lax.map(
+    found, crowded = jax.lax.map(
         lambda x: member_energies(potential, x[0], system, x[1], lists, batch_size),
         (params, samples),
     )
+    return found, jnp.any(crowded)
 
 
 def member_energies(

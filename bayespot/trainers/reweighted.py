@@ -20,7 +20,7 @@ from bayespot.trainers.reference import Reference, Resampler, member_energies
 MOST_FAILED = 5
 """Times in a row that all trajectories may fail before training gives up."""
 
-MOST_HALVED = 10
+MOST_HALVED = 20
 """Times that a step is halved."""
 
 

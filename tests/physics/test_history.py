@@ -48,7 +48,7 @@ class Well(Potential):
 
 
 ATOMS = System.from_ase(Atoms("Ar3", np.eye(3)))
-STACK = {"k": jnp.array([0.3, 0.6, jnp.nan])}  # one draw fails at once, and must harm no other
+STACK = {"k": jnp.array([0.3, 0.6, jnp.nan, 2e3])}  # two fail at once, and must harm no other
 GOOD = slice(0, 2)
 
 
@@ -91,7 +91,7 @@ def _run(length, *observables, keep=0, **more):
 def _frames():
     """(frame, draw, replica, atoms, 6) of all 80 steps, looked at one by one."""
     made, _ = _run(Length(80, stride=5, blocks=16), Trail("now", 0))
-    assert made.reason.tolist() == [[0, 0], [0, 0], [1, 1]]
+    assert made.reason.tolist() == [[0, 0], [0, 0], [1, 1], [5, 5]]
     return made.means["now"]["all"]
 
 
@@ -111,11 +111,11 @@ def _close(a, b):
 
 
 def test_history_is_what_a_loop_over_frames_keeps():
-    """Across blocks, draws and replicas, and back into the equilibration; another draw is NaN."""
+    """Across blocks, draws and replicas, and back into the equilibration; other draws fail."""
     made, frames = _tracked(), _frames()[:15]
     for name, reach in (("trail", 4), ("short", 2)):
         found, expected = made.means[name]["all"], _loop(frames, 3, reach)
-        assert found.shape == (12, 3, 2, reach, 3, 6)
+        assert found.shape == (12, 4, 2, reach, 3, 6)
         assert _close(found, expected)
         assert not _close(found, np.roll(expected, 1, axis=0))
         assert not _close(found, expected[:, :, ::-1])
@@ -158,10 +158,33 @@ def test_history_survives_chunks_and_a_kill(tmp_path, monkeypatch):
         _run(EACH, Trail(), Trail("short", 3), checkpoint=tmp_path)
 
 
+def test_history_is_right_after_a_block_is_repeated(monkeypatch):
+    """As if a list had overflowed in the middle of the production."""
+    left = [40]
+    block = batch.Batch.block
+
+    def crowded(self, carry, step):
+        new, averages = block(self, carry, step)
+        if step in left:
+            left.remove(step)
+            full = jnp.ones_like(new.neighbors.overflow)
+            new = new._replace(neighbors=dataclasses.replace(new.neighbors, overflow=full))
+        return new, averages
+
+    monkeypatch.setattr(batch.Batch, "block", crowded)
+    monkeypatch.setattr(batch.Batch, "grow", lambda self, old, *_: old)
+    made, _ = _run(EACH, Trail(), Trail("short", 2), keep=1)
+    assert made.capacity_retries == 1
+    for a, b in zip(jax.tree.leaves(made.means), jax.tree.leaves(_tracked().means), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(made.frames.positions, _tracked().frames.positions)
+
+
 def test_a_history_longer_than_the_equilibration_is_refused():
     for reach, equilibration in ((5, 15), (2, 0)):
         with pytest.raises(UserError, match=f"trail looks back {5 * reach - 5} steps, and only"):
             _run(Length(60, equilibration, stride=5, blocks=12), Trail(reach=reach))
+    Simulation(Well(), ATOMS, HOT, EACH, [Trail()])  # just enough
     with pytest.raises(UserError, match="2 observables are called trail"):
         _run(EACH, Trail(), Trail(reach=2))
 
@@ -211,26 +234,6 @@ def test_a_second_run_compiles_nothing():
     assert not np.allclose(first.means["u"]["energy"], second.means["u"]["energy"], rtol=1e-3)
 
 
-def test_history_is_right_after_a_block_is_repeated(monkeypatch):
-    """A list overflows in the middle of the production."""
-    key, params = jax.random.key(1), _params(3.3, 3.42)
-    once = iter([True])
-    block = batch.Batch.block
-
-    def crowded(self, carry, step):
-        new, averages = block(self, carry, step)
-        if step == SHORT.equilibration + SHORT.block_steps and next(once, False):
-            full = jnp.ones_like(new.neighbors.overflow)
-            new = new._replace(neighbors=dataclasses.replace(new.neighbors, overflow=full))
-        return new, averages
-
-    whole = _again().run(key, params, replicas=2)
-    monkeypatch.setattr(batch.Batch, "block", crowded)
-    parts = simulate(key, LJ, params, CRYSTAL, HOT, SHORT, _again().observables, replicas=2, keep=2)
-    assert parts.capacity_retries == 1
-    _same(parts._replace(capacity_retries=0), whole, 1e-4)
-
-
 def _energies(params, frames):
     """Of kept frames, from lists of their own."""
     first = CRYSTAL.replace(cell=jnp.asarray(frames.cell[0, 0, 0]))
@@ -265,7 +268,8 @@ def test_kept_frames_are_those_of_a_trajectory(tmp_path):
 def test_what_a_failed_replica_leaves_is_marked():
     kept = _tracked().frames
     assert np.all(np.isfinite(kept.energy[GOOD]))
-    assert np.all(np.isnan(kept.energy[2]))
+    assert np.all(np.isnan(kept.energy[2:]))
+    assert np.all(np.isfinite(kept.positions[3]))  # of before it blew up
 
 
 def test_trajectories_have_cells_of_their_own():

@@ -89,7 +89,9 @@ def test_effective_sizes(x64):
     alone = jnp.log(jnp.array([1.0, 0.0, 0.0]))
     assert float(effective_size(alone)) == pytest.approx(1)
     w = np.array([0.5, 0.3, 0.2])
-    assert float(effective_size(jnp.log(jnp.asarray(w)))) == pytest.approx(np.exp(-np.sum(w * np.log(w))))
+    assert float(effective_size(jnp.log(jnp.asarray(w)))) == pytest.approx(
+        np.exp(-np.sum(w * np.log(w)))
+    )
     assert float(kish_size(jnp.log(jnp.asarray(w)))) == pytest.approx(1 / np.sum(w**2))
 
 

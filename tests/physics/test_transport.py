@@ -209,6 +209,7 @@ def _oscillator(name):
     return _values(run, observables[name])
 
 
+@pytest.mark.usefixtures("compile_fast")
 def test_free_flight_is_ballistic():
     """``<|r|^2> = <v^2> t^2`` and a constant correlation."""
     c, moved = _oscillator("c")[0], _oscillator("moved")[0]
@@ -220,6 +221,7 @@ def test_free_flight_is_ballistic():
     assert np.all(_oscillator("moved")[1].max(axis=-1) < 0.1 * moved[:, -1])
 
 
+@pytest.mark.usefixtures("compile_fast")
 def test_vacf_of_an_oscillator_is_a_cosine():
     """Whole periods are averaged over: all that depends on the phase is gone."""
     phase = 2 * np.pi * STRIDE * np.arange(121) / PERIODS[0]
@@ -233,6 +235,7 @@ def test_vacf_of_an_oscillator_is_a_cosine():
     np.testing.assert_allclose(_oscillator("moved")[1], expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.usefixtures("compile_fast")
 def test_spectrum_peaks_at_the_oscillators():
     """Area one, and a share for each element that only mass weighting makes equal."""
     observables = _oscillators()[1]
@@ -331,10 +334,42 @@ def test_diffusion_of_curves_that_are_known():
     assert number == pytest.approx(found[-1], rel=1e-12)
 
 
+@pytest.mark.parametrize("species", [None, ARGON])
+@pytest.mark.parametrize("drift", [True, False])
+def test_one_moment_by_hand(species, drift):
+    """Velocities, positions and snapshots, one atom at a time; padding is heavy and fast."""
+    rng = np.random.default_rng(4)
+    x, p = rng.normal(size=(2, 9, 3))
+    mass = np.repeat([MASS[HELIUM], MASS[ARGON], 500.0], [4, 4, 1])
+    frame = Frame(
+        GAS.replace(positions=jnp.asarray(x), masses=jnp.asarray(mass)), jnp.zeros(()),
+        momenta=jnp.asarray(p), history=jnp.asarray(rng.normal(size=(3, 9, 3))),
+    )  # fmt: skip
+    counts = range(8) if species is None else range(4, 8)
+    settings = {"lags": 3, "interval": 1.0, "species": species, "remove_drift": drift}
+    v = p * UNIT / mass[:, None]
+    for observable, values in (
+        (VACF("c", **settings), v), (MSD("m", **settings), x), (VDOS("g", **settings), v),
+    ):  # fmt: skip
+        centre = sum(mass[i] * values[i] for i in range(8)) / sum(mass[:8]) if drift else 0.0
+        expected = np.zeros((9, 3))
+        for i in counts:
+            expected[i] = values[i] - centre
+            if isinstance(observable, VDOS):
+                expected[i] *= np.sqrt(mass[i])
+        np.testing.assert_allclose(observable.track(frame), expected, rtol=1e-4, atol=1e-7)
+        past = np.where(np.isin(np.arange(9), counts)[:, None], frame.history, 0.0)
+        (found,) = observable.snapshot(dataclasses.replace(frame, history=past)).values()
+        change = (past - past[0]) ** 2 if isinstance(observable, MSD) else past * past[0]
+        total = [sum(np.sum(change[k, i]) for i in counts) / len(counts) for k in range(3)]
+        np.testing.assert_allclose(found, total, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("make", "match"),
     [
         (lambda: VACF("c", 1, 5.0), "observable c has 1 lags"),
+        (lambda: VACF("c", True, 5.0), "observable c has True lags"),
         (lambda: VACF("c", 40, 0.0), r"observable c has an interval of 0\.0 fs"),
         (lambda: MSD("c", 40, -5.0), r"interval of -5\.0 fs"),
         (lambda: MSD("c", 40, float("nan")), "interval of nan fs"),
@@ -360,6 +395,7 @@ ONE = System.from_ase(Atoms("He", cell=[9] * 3, pbc=True))
         (CELL, NVT(300.0, (1.0, 2.0)), {}, "frames are 20 fs apart"),
         (CELL, NPT(300.0, 1.0), {}, "a barostat moves them"),
         (CELL, NVT(300.0, 1.0), {"species": 18}, "element 18, which the system does not hold"),
+        (GAS, NVT(300.0, 1.0), {"species": 0}, "element 0, which the system"),
         (ONE, NVT(300.0, 1.0), {}, "the drift off a single atom"),
     ],
 )

@@ -1,0 +1,337 @@
+"""StABlE: what breaks is gone back to, learnt from, and breaks no more."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ase import Atoms
+
+from bayespot.data import Batch
+from bayespot.errors import UserError
+from bayespot.md import NVE, NVT, Length, RDFDeviation, Simulation, Stability
+from bayespot.neighbors import AllPairs, safe_norm
+from bayespot.observables import RDF, BondDistribution, VelocityCorrelation
+from bayespot.potentials import Potential, energy_and_forces
+from bayespot.system import System
+from bayespot.trainers import Neighborhoods, Phase, StABlE, Target, Weights, fit, rewinding
+from bayespot.trainers.label_errors import LabelErrors, component_counts
+from bayespot.units import BOLTZMANN
+
+pytestmark = pytest.mark.usefixtures("compile_fast")
+BONDS, LENGTH = ((0, 1), (1, 2)), 1.5
+CHAIN = System.from_ase(Atoms("C3", [(0, 0, 0), (LENGTH, 0, 0), (LENGTH, LENGTH, 0)]))
+KT = BOLTZMANN * 500.0
+DENSITY = BondDistribution("bonds", BONDS, 1.0, 2.0, 10)
+STABILITY = Stability(BONDS, (LENGTH, LENGTH), 0.4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Morse(Potential):
+    """Bonds ``D (1 - exp(-a (d - d0)))^2``; weak ones break."""
+
+    @property
+    def cutoff(self):
+        return 0.0
+
+    def init(self, key, system):
+        return _params(0.0, 0.7)
+
+    def atomic_energies(self, params, system, neighbors):
+        i, j = np.asarray(BONDS).T
+        stretch = safe_norm(system.positions[j] - system.positions[i]) - LENGTH
+        curve = (1 - jnp.exp(-jnp.exp(params["log_width"]) * stretch)) ** 2
+        return jnp.zeros(3).at[i].add(jnp.exp(params["log_depth"]) * curve)
+
+
+def _params(*rows):
+    rows = np.reshape(rows, (-1, 2)).T if len(rows) > 2 else rows
+    return {"log_depth": jnp.asarray(rows[0]), "log_width": jnp.asarray(rows[1])}
+
+
+WEAK, STRONG = (np.log(0.2), np.log(2.0)), (np.log(3.0), np.log(2.0))
+BOTH = _params(*WEAK, *STRONG)
+
+
+def _exact_density():
+    """p(d) ~ d^2 exp(-u/kT): bonds of a chain without angles know nothing of each other."""
+    d = np.linspace(0.8, 2.2, 1401)
+    p = d**2 * np.exp(-3.0 * (1 - np.exp(-2.0 * (d - LENGTH))) ** 2 / KT)
+    inside = np.floor((d - 1.0) * 10).astype(int)
+    return np.array([p[inside == b].sum() for b in range(10)]) / p.sum() * 10
+
+
+TARGET = Target(DENSITY, _exact_density())
+
+
+def _simulation(steps=100, observables=(), stability=STABILITY, ensemble=None):
+    length = Length(steps, stride=10, blocks=1)
+    ensemble = ensemble or NVT(500.0, 1.0, friction=0.02)
+    return Simulation(Morse(), CHAIN, ensemble, length, observables, stability=stability, keep=1)
+
+
+def _trainer(optimizer=None, simulation=None, **more):
+    settings = {"replicas": 12, "rewind": 2, "f_max": 0.5, "f_min": 0.1, **more}
+    optimizer = optimizer or optax.adam(0.1)
+    return StABlE(simulation or _simulation(), [TARGET], optimizer, **settings)
+
+
+def _unstable(params):
+    """Fraction of fresh trajectories that break within 2 ps, by the looser criterion."""
+    looser = dataclasses.replace(STABILITY, max_bond_deviation=0.5)
+    made = _simulation(2000, stability=looser).run(jax.random.key(99), params, replicas=40)
+    return np.mean(made.reason != 0, axis=1)
+
+
+def test_a_molecule_that_breaks_learns_not_to():
+    """One member is weak, the other needs to learn nothing, and does not."""
+    before = _unstable(BOTH)
+    assert before[0] > 0.9
+    assert before[1] == 0
+    trainer = _trainer()
+    made = fit(jax.random.key(0), trainer, BOTH, 80, stop=trainer.stable(1000))
+    assert made.stopped == "every member is stable for 1000 steps"
+    after = _unstable(made.params)
+    assert after[0] < 0.15
+    for name in BOTH:
+        assert float(made.params[name][1]) == float(BOTH[name][1])
+    phase = made.history["phase"]
+    assert (phase[:, 1] == Phase.SIMULATE).all()
+    assert phase[0, 0] == phase[-1, 0] == Phase.SIMULATE
+    learnt = phase[:, 0] == Phase.LEARN
+    assert learnt.any()
+    loss = made.history["loss"][:, 0]
+    assert loss[learnt][-1] < loss[learnt][0] / 2
+    assert np.isfinite(loss).all()
+    np.testing.assert_array_equal(np.isfinite(made.history["gradient_norm"]), phase == 1)
+    # phases end where the fraction of unstable replicas says so
+    unstable, steps = made.history["unstable"][:, 0], made.history["steps"][:, 0]
+    for i in range(len(phase) - 1):
+        switched = unstable[i] <= 0.1 if learnt[i] else unstable[i] >= 0.5
+        assert learnt[i + 1] == (learnt[i] != switched)
+    assert steps[-1] >= 1000
+    assert (steps[learnt] == 0).all()
+    # a trainer that takes no steps learns nothing
+    idle = _trainer(optax.sgd(0.0))
+    told = fit(jax.random.key(0), idle, _params([WEAK[0]], [WEAK[1]]), 12).history
+    assert told["unstable"][told["phase"] == Phase.LEARN].mean() > 0.3
+
+
+def test_training_resumes_bit_for_bit(tmp_path):
+    def run(updates, where):
+        # labels and parts of the molecule as well
+        trainer = _trainer(
+            replicas=4, labels=_labels(), label_frames=3, states=20,
+            neighborhoods=Neighborhoods(((0, 1), (2, 1)), ((0, 1),), (LENGTH,), 20),
+        )  # fmt: skip
+        return fit(jax.random.key(6), trainer, BOTH, updates, checkpoint=where, seconds_between=0.0)
+
+    whole = run(6, tmp_path / "a.npz")
+    run(3, tmp_path / "b.npz")
+    rest = run(6, tmp_path / "b.npz")
+    assert set(whole.history["phase"][:, 0]) == {Phase.SIMULATE, Phase.LEARN}
+    for a, b in zip(jax.tree.leaves(whole.state), jax.tree.leaves(rest.state), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for name, values in whole.history.items():
+        np.testing.assert_array_equal(values, rest.history[name])
+
+
+def _labels():
+    """Twelve frames with energies and forces of the weak chain."""
+    positions = CHAIN.positions + 0.1 * jax.random.normal(jax.random.key(1), (12, 3, 3))
+    systems = jax.vmap(lambda x: CHAIN.replace(positions=x))(positions)
+    params = _params(*WEAK)
+    nobody = AllPairs(jnp.zeros(12, bool))
+    energy, forces = jax.vmap(
+        lambda s: energy_and_forces(Morse(), params, s, AllPairs(jnp.asarray(False)))
+    )(systems)
+    return Batch(systems, nobody, energy, forces)
+
+
+def test_labels_hold_the_potential_where_it_was():
+    """The targets want another one than the labels do."""
+    labels = _labels()
+    errors = LabelErrors(Morse(), Weights())
+
+    def label_loss(params):
+        one = jax.tree.map(lambda x: x[0], params)
+        return float(errors.loss(one, labels, jnp.ones(12), component_counts(labels)))
+
+    start = _params([WEAK[0] + 0.05], [WEAK[1]])
+    made = {}
+    for weight in (0.0, 3000.0):
+        trainer = _trainer(
+            replicas=4, f_max=0.2, f_min=0.01, labels=labels, label_weight=weight, label_frames=12
+        )
+        made[weight] = fit(jax.random.key(2), trainer, start, 12)
+    free, held = (label_loss(x.params) for x in made.values())
+    assert free > 20 * label_loss(start)
+    assert held < 2 * label_loss(start)
+    told = made[3000.0].history
+    learnt = told["phase"][:, 0] == Phase.LEARN
+    assert learnt.sum() > 3
+    # all twelve frames are in every mini-batch
+    assert told["label_loss"][learnt][0, 0] == pytest.approx(label_loss(start), rel=1e-4)
+    assert np.isnan(told["label_loss"][~learnt]).all()
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Clock:
+    """A state that tells the time."""
+
+    time: jax.Array
+    rng: jax.Array
+
+
+class Engine(NamedTuple):
+    """What rewinding reads of a carry."""
+
+    states: Clock
+    reason: jax.Array
+    failed_at: jax.Array
+
+
+def test_replicas_go_back_by_t_or_to_before_they_broke():
+    """Two members, three replicas, three blocks of 10 steps an update."""
+    times = np.zeros((2, 3), int)
+    rng = jnp.zeros((2, 3, 2), jnp.uint32)
+    here = rewinding.start(Clock(jnp.asarray(times), rng), 3)
+    nobody = jnp.asarray([False, False])
+
+    def update(here, learns, breaks, key=0):
+        """``breaks``: {(member, replica): step of the update after which it stands still}."""
+        here = rewinding.begin(here, jnp.asarray(learns), jax.random.key(key))
+        now, reason = np.array(here.now.time), np.array(here.reason)
+        failed = np.where(reason > 0, 0, -1)
+        for block in range(3):
+            carry = Engine(Clock(jnp.asarray(now), here.now.rng), jnp.asarray(reason), None)
+            here = rewinding.remember(here, carry)
+            for where in np.ndindex(2, 3):
+                stop = breaks.get(where, 1000) - 10 * block
+                if reason[where]:
+                    continue
+                now[where] += min(10, stop)
+                if stop <= 10:
+                    reason[where], failed[where] = 2, breaks[where]
+        carry = Engine(
+            Clock(jnp.asarray(now), here.now.rng), jnp.asarray(reason), jnp.asarray(failed)
+        )
+        return rewinding.end(here, carry, 30, jnp.zeros((2, 3), jnp.int32))
+
+    here = update(here, nobody, {})
+    here = update(here, nobody, {(0, 0): 4, (0, 1): 25})
+    np.testing.assert_array_equal(here.now.time, [[34, 55, 60], [60, 60, 60]])
+    np.testing.assert_array_equal(here.steps, here.now.time)
+    here = update(here, nobody, {(0, 2): 30, (1, 0): 10})
+    np.testing.assert_array_equal(here.now.time, [[34, 55, 90], [70, 90, 90]])
+    np.testing.assert_array_equal(here.reason != 0, [[1, 1, 1], [1, 0, 0]])
+    here = rewinding.switch(here, jnp.asarray([True, False]), nobody)
+    # at most 30 steps before, where a block begins
+    np.testing.assert_array_equal(here.anchor.time[0], [10, 30, 60])
+    np.testing.assert_array_equal(here.anchor.time[1], 0)
+    np.testing.assert_array_equal(here.steps, [[0, 0, 0], [70, 90, 90]])
+    before = here
+    here = update(here, [True, False], {(0, 1): 7})
+    np.testing.assert_array_equal(here.now.time, [[40, 37, 90], [70, 120, 120]])
+    np.testing.assert_array_equal(here.reason != 0, [[0, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(here.anchor.time, before.anchor.time)
+    # new noise for those that learn, each its own; the others keep theirs
+    noise = np.asarray(here.now.rng)
+    assert len(np.unique(noise[0], axis=0)) == 3
+    assert (noise[1] == 0).all()
+    again = update(here, [True, False], {}, key=1)
+    np.testing.assert_array_equal(again.now.time[0], [40, 60, 90])
+    assert (np.asarray(again.now.rng)[0] != noise[0]).any(axis=1).all()
+    # those unstable when learning ends stand still in the next simulation
+    here = rewinding.switch(here, nobody, jnp.asarray([True, False]))
+    here = update(here, nobody, {(0, 0): 1})
+    np.testing.assert_array_equal(here.now.time[0], [41, 37, 120])
+    np.testing.assert_array_equal(here.steps[0], [1, 0, 30])
+    here = rewinding.switch(here, jnp.asarray([True, False]), nobody)
+    np.testing.assert_array_equal(here.anchor.time[0], [20, 30, 90])
+
+
+RADIAL = RDF("g", 2.0, 4)
+
+
+def _rdf(reference=None, **more):
+    return RDFDeviation(RADIAL, np.zeros(4) if reference is None else reference, **more)
+
+
+def test_structures_that_drift_away():
+    """Integrals of |g - 1| over windows of two blocks, for two draws of one replica."""
+    shells = 4 / 3 * np.pi * np.diff(np.linspace(0, 2, 5) ** 3)
+    curves = np.ones((4, 2, 1, 4))
+    curves[1, 0, 0, 2], curves[2, 0, 0, 2] = 2.0, -0.5  # averages 1.5, 0.75, 0.25
+    curves[2:, 1, 0] = 3.0
+    means = {"g": {"pairs": curves * shells}}
+    criterion = _rdf(np.ones(4), blocks=2, threshold=0.9)
+    expected = np.array([[0.25, 0.125, 0.375], [0, 2, 4]])
+    np.testing.assert_allclose(criterion.errors(means)[..., 0].T, expected, atol=1e-12)
+    np.testing.assert_array_equal(criterion.first_failure(means), [[-1], [2]])
+    strict = _rdf(np.ones(4), blocks=1, threshold=0.9)
+    np.testing.assert_array_equal(strict.first_failure(means), [[-1], [2]])
+    stricter = _rdf(np.ones(4), blocks=1, threshold=0.4)
+    np.testing.assert_array_equal(stricter.first_failure(means), [[1], [2]])
+    long = _rdf(np.ones(4), blocks=5)
+    np.testing.assert_array_equal(long.first_failure(means), [[-1], [-1]])
+    crowded = {"g": {"pairs": np.where(curves == 3.0, np.nan, curves) * shells}}
+    np.testing.assert_array_equal(criterion.first_failure(crowded), [[-1], [2]])
+
+
+def test_structure_alone_decides():
+    """Weak bonds are longer than those of the reference."""
+    rdf = RDF.of("g", CHAIN, 2.5, 25)
+    simulation = _simulation(400, [rdf], Stability())
+    exact = simulation.run(jax.random.key(4), _params([STRONG[0]], [STRONG[1]]), replicas=8)
+    reference = rdf.reduce({k: x.mean(axis=(0, 1, 2)) for k, x in exact.means["g"].items()}, None)
+    scale = np.sum(reference) * 0.1
+    criterion = RDFDeviation(rdf, reference, 0.5 * scale)
+    errors = criterion.errors(exact.means)
+    trainer = _trainer(simulation=simulation, rewind=1, replicas=8, structure=[criterion])
+    state, record = trainer.update(trainer.init(jax.random.key(5), BOTH))
+    assert record["unstable"][0] > 0.7
+    assert record["unstable"][1] <= np.mean(errors > criterion.threshold) + 0.3
+    assert np.asarray(state.phase).tolist() == [Phase.LEARN, Phase.SIMULATE]
+    assert set(np.unique(state.trajectories.reason)) <= {0, 6}
+    # without it nothing is found
+    lax = dataclasses.replace(criterion, threshold=100 * scale)
+    trainer = _trainer(simulation=simulation, rewind=1, replicas=8, structure=[lax])
+    state, record = trainer.update(trainer.init(jax.random.key(5), BOTH))
+    assert (record["unstable"] == 0).all()
+
+
+def test_settings_are_checked():
+    cases = [
+        ({"f_min": 0.5}, "f_min is 0.5 and f_max 0.5"),
+        ({"f_max": 1.5}, "f_max 1.5"),
+        ({"rewind": 0}, "rewind 0"),
+        ({"states": 1}, "states 1"),
+        ({"label_weight": -1.0}, "label_weight is -1"),
+        ({"starts": jnp.zeros((1, 3, 3, 3))}, "and 12 replicas are"),
+        ({"simulation": _simulation(stability=Stability())}, "nothing says when"),
+        ({"simulation": _simulation(ensemble=NVE(300.0))}, "at one state point"),
+        ({"simulation": _simulation(ensemble=NVT((300.0,) * 6 + (400.0,) * 6))}, "at one state"),
+        ({"structure": [_rdf()]}, "is not simulated"),
+        ({"structure": [_rdf(blocks=3)], "simulation": _simulation(observables=[RADIAL])},
+         "averaged over 3 blocks, and an update has 2"),
+        ({"neighborhoods": Neighborhoods(((2, 3),), per_bin=None)}, "atoms 2 to 3"),
+    ]  # fmt: skip
+    for settings, message in cases:
+        with pytest.raises(UserError, match=message):
+            _trainer(**settings)
+    with pytest.raises(UserError, match="keeps no frames"):
+        _trainer(simulation=Simulation(Morse(), CHAIN, NVT(300.0), Length(100)))
+    with pytest.raises(UserError, match="looks back in time"):
+        StABlE(
+            _simulation(), [Target(VelocityCorrelation("v", 3, 10.0), np.zeros(3))], optax.sgd(0.1),
+            replicas=2,
+        )  # fmt: skip
+    with pytest.raises(UserError, match="reference of g"):
+        _rdf(np.zeros(3))
+    with pytest.raises(UserError, match="deviate by 0"):
+        _rdf(threshold=0.0)
