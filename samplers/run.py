@@ -18,7 +18,7 @@ import numpy as np
 
 from samplers import batches
 from samplers.advice import advise
-from samplers.base import Info, Position, Sampler
+from samplers.base import Info, Position, Sampler, State
 from samplers.block import Carry, Plan, run_block, start
 from samplers.store import Store
 
@@ -83,6 +83,7 @@ def run(
     callback: Callable[[Block], None] | None = None,
     mesh: jax.sharding.Mesh | None = None,
     stream: bool | None = None,
+    between: Callable[[State], State] | None = None,
 ) -> Result:
     """Run one chain for each leading entry of ``positions`` and return their draws.
 
@@ -106,6 +107,9 @@ def run(
         mesh: one-dimensional device mesh to shard the chains over; divides their number.
         stream: keep data on the host and send batches in blocks, gathered ahead; None streams
             memory-mapped data and data above half the device's free memory.
+        between: called on the host with the states of all chains, before the first block and after
+            each: work that no compiled program can do, such as simulations that targets rest on.
+            It keeps shapes, depends on nothing but the states, and leaves positions alone.
 
     Raises:
         ValueError: burn-in no multiple of thinning, a batch larger than the data, a checkpoint
@@ -140,6 +144,8 @@ def run(
     like = _records(plan, carry, chain_keys, data, per_block)
     store = Store(checkpoint, fingerprint, *like)
     carry = store.load(carry)
+    if between is not None and store.period == 0:
+        carry = carry._replace(states=between(carry.states))
     if checkpoint is not None:
         _, carry = _shard(mesh, num_chains, (chain_keys, carry))
 
@@ -156,6 +162,8 @@ def run(
         keep = kept[period : period + length]
         draws, watched = jax.tree.map(lambda x, keep=keep: np.asarray(x)[keep], (draws, watched))
         info = jax.tree.map(np.asarray, info)
+        if between is not None and period + length < len(kept):
+            carry = carry._replace(states=between(carry.states))
         store.append(carry, draws, watched, info, length)
         elapsed = time.perf_counter() - started
         watcher.look(store)

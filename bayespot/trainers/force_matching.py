@@ -3,8 +3,8 @@
     L = gamma_U <(dU/N)^2> + gamma_F <dF^2> + gamma_S <dS^2>
 
 with differences ``d`` to the labels, averages over frames, components of atoms' forces and the
-six components of the stresses that are known.  Parameters are those of the best validation loss,
-as in Thaler & Zavadlav (2021), or of their exponential moving average (Polyak & Juditsky 1992).
+six components of the stresses that are known.  The result is what had the best validation loss
+after any update: the parameters, or their exponential moving average (Polyak & Juditsky 1992).
 """
 
 from __future__ import annotations
@@ -96,6 +96,11 @@ class ForceMatching(Trainer):
             UserError: settings or labels that leave nothing to fit.
         """
         size = len(train.energy)
+        if min(batch_size, chunk, 1 if steps is None else steps) < 1:
+            raise UserError(
+                f"batch_size {batch_size}, steps {steps} and chunk {chunk} must be positive",
+                "Give 1 or more",
+            )
         self.errors = LabelErrors(potential, weights or Weights(), isotropic)
         self.optimizer, self.average, self.chunk = optimizer, average, chunk
         self._train, self._validation = train, validation
@@ -124,12 +129,6 @@ class ForceMatching(Trainer):
             raise UserError(
                 "the stress has a weight, and no training frame has a stress",
                 "Set it to 0, or give periodic frames with the key stress or virial",
-            )
-        if min(self._batch_size, self.steps, self.chunk) < 1:
-            raise UserError(
-                f"batch_size {self._batch_size}, steps {self.steps} and chunk {self.chunk} must be"
-                " positive",
-                "Give 1 or more",
             )
         if self.average is not None and not 0 < self.average < 1:
             raise UserError(f"average is {self.average}", "Give a decay between 0 and 1, as 0.999")
@@ -196,7 +195,7 @@ class ForceMatching(Trainer):
             alive = alive & jnp.isfinite(loss) & _finite(gradient) & _finite(there)
             params, optimizer = _where(alive, (there, moved), (params, optimizer))
             if self.average is not None:
-                # the first steps forget the start, as if the mean were plain
+                # a young average forgets faster, and its start soonest
                 decay = jnp.minimum(self.average, (1 + averaged) / (10 + averaged))
                 average = jax.tree.map(
                     lambda a, p: (decay * a + (1 - decay) * p).astype(a.dtype), average, params

@@ -96,7 +96,8 @@ class StABlE(Trainer):
         """Args:
         simulation: with ``keep`` (frames between two samples) and ``stability`` set; of its
             length, only the steps of a block matter.
-        targets: what averages shall be.
+        targets: what averages shall be; a curve's loss is a mean over its bins, that of the paper
+            with a weight of as many.
         optimizer: of optax; the paper takes steps of 0.001 to 0.003.
         replicas: trajectories of each member.
         rewind: t, in blocks of the simulation.

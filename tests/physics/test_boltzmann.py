@@ -124,23 +124,21 @@ def test_the_gradient_is_that_of_reweighting_but_for_the_number_of_samples(x64):
     )
     estimator = _estimator(*targets, batch_size=3)
     rng = np.random.default_rng(0)
-    system = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), SYSTEM)
     samples = Samples(
         jnp.asarray(rng.normal(0, 0.2, (10, ATOMS, 3))), jnp.zeros((10, 3, 3)) + jnp.eye(3),
         jnp.zeros(10),
     )  # fmt: skip
     params = {"log_k": jnp.asarray(0.3), "quartic": jnp.asarray(0.2)}
-    found, gradient = estimator.differentiate(params, samples, LISTS, jax.random.key(0))
-    drawn = energies(Trap(), params, system, samples, LISTS)[0]
-    fixed = snapshots([curve, Spread()], Trap(), params, system, samples, LISTS)[0]
+    found, gradient = jax.jit(estimator.differentiate)(params, samples, LISTS, jax.random.key(0))
+    fixed, drawn, _ = snapshots([curve, Spread()], Trap(), params, SYSTEM, samples, LISTS)
 
     def loss(params):
-        energy = energies(Trap(), params, system, samples, LISTS)[0]
+        energy = energies(Trap(), params, SYSTEM, samples, LISTS)[0]
         means = average(log_weights(energy, drawn, State(300.0)), fixed)
         made = [t.observable.reduce(means[t.observable.name], Context(300.0, 6)) for t in targets]
         return sum(t.loss(x) for t, x in zip(targets, made, strict=True))
 
-    value, through_weights = jax.value_and_grad(loss)(params)
+    value, through_weights = jax.jit(jax.value_and_grad(loss))(params)
     assert float(found.loss) == pytest.approx(float(value), rel=1e-10)
     for name, slope in through_weights.items():
         assert float(gradient[name]) == pytest.approx(float(slope) * 10 / 9, rel=1e-8)
@@ -168,9 +166,9 @@ def test_pairs_are_samples_of_their_own(x64):
     positions = rng.normal(0, 0.3, (3, ATOMS, 3))
     samples = Samples(jnp.asarray(positions), jnp.zeros((3, 3, 3)) + jnp.eye(3), jnp.zeros(3))
     bond = BondDistribution("bond", ((0, 1),), 0.0, 2.0, 5)
-    made, energy, deviation, _ = parts.snapshots(
-        [Spread(), bond], Trap(), PARAMS, SYSTEM, samples, LISTS, 2
-    )
+    made, energy, deviation, _ = jax.jit(
+        lambda: parts.snapshots([Spread(), bond], Trap(), PARAMS, SYSTEM, samples, LISTS, 2)
+    )()
     index = np.asarray(groups)
     chosen = positions[:, index].reshape(6, 2, 3)
     np.testing.assert_allclose(made["spread"]["square"], np.mean(chosen**2, axis=(1, 2)))
@@ -185,7 +183,7 @@ def test_balanced_samples():
     parts = Neighborhoods(ALONE, ((0, 0),), (0.1,), bins=10, per_bin=5)
     deviation = jnp.concatenate([jnp.linspace(0.0, 0.09, 200), jnp.asarray([0.55, 0.57, 1.0])])
     keys = jax.random.split(jax.random.key(0), 4000)
-    chosen = np.asarray(jax.vmap(lambda key: parts.choose(deviation, key))(keys))
+    chosen = np.asarray(jax.jit(jax.vmap(lambda key: parts.choose(deviation, key)))(keys))
     assert (chosen[:, :200].sum(axis=1) == 5).all()
     assert chosen[:, 200:].all()
     often = chosen[:, :200].sum(axis=0)  # 100 on average

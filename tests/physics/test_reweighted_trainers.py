@@ -1,65 +1,18 @@
 """DiffTRe, relative entropy and their turns on traps whose averages are known exactly."""
 
-import dataclasses
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from ase import Atoms
 
 from bayespot.errors import UserError
 from bayespot.md import NVT, Length, Simulation, Stability
-from bayespot.observables import MeanEnergy, Observable
-from bayespot.potentials import Potential
-from bayespot.system import System
+from bayespot.observables import MeanEnergy
 from bayespot.trainers import DiffTRe, Interleaved, RelativeEntropy, Target, fit
-from bayespot.units import BOLTZMANN
+from tests.physics.traps import ATOMS, KT, SYSTEM, Spread, Trap, trap_simulation
 
 pytestmark = pytest.mark.usefixtures("compile_fast")
-ATOMS = 40
-SYSTEM = System.from_ase(Atoms(f"C{ATOMS}", np.zeros((ATOMS, 3))))
-KT = BOLTZMANN * 300.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Trap(Potential):
-    """Every atom on a spring of its own: ``k/2 x^2``."""
-
-    @property
-    def cutoff(self):
-        return 0.0
-
-    def init(self, key, system):
-        return {"log_k": jnp.zeros(()) + 0.1 * jax.random.normal(key, ())}
-
-    def atomic_energies(self, params, system, neighbors):
-        return 0.5 * jnp.exp(params["log_k"]) * jnp.sum(system.positions**2, axis=-1)
-
-
-@dataclasses.dataclass(frozen=True)
-class Spread(Observable):
-    """Mean square of a coordinate; kT/k in a trap."""
-
-    name: str = "spread"
-
-    @property
-    def unit(self):
-        return "Å²"
-
-    def snapshot(self, frame):
-        return {"square": jnp.mean(frame.system.positions**2)}
-
-    def reduce(self, mean, context):
-        return mean["square"]
-
-
-def _simulation(temperature: Any = 300.0, **more):
-    ensemble = NVT(temperature, 8.0, friction=0.02)
-    length = Length(640, equilibration=160, stride=16, blocks=4)
-    return Simulation(Trap(), SYSTEM, ensemble, length, keep=1, **more)
 
 
 def _start(*log_k):
@@ -71,7 +24,7 @@ ADAM = optax.adam(optax.exponential_decay(0.2, 20, 0.1), b1=0.1, b2=0.4)
 
 def test_difftre_finds_the_spring(caplog):
     """Two members from either side; the answer is kT over the target."""
-    trainer = DiffTRe(_simulation(), [Target(Spread(), 0.02, 0.002)], ADAM, replicas=4)
+    trainer = DiffTRe(trap_simulation(), [Target(Spread(), 0.02, 0.002)], ADAM, replicas=4)
     made = fit(jax.random.key(0), trainer, _start(-0.2, 1.0), 25)
     exact = np.log(KT / 0.02)
     # 4 x 40 frames x 120 coordinates, correlated over a few frames
@@ -87,7 +40,7 @@ def test_difftre_finds_the_spring(caplog):
 def test_energies_are_differentiated_too():
     """<U> is 3/2 N kT whatever k: the two ways its gradient depends on k cancel."""
     target = Target(MeanEnergy("energy"), 0.0)
-    trainer = DiffTRe(_simulation(), [target], optax.sgd(0.0), replicas=4)
+    trainer = DiffTRe(trap_simulation(), [target], optax.sgd(0.0), replicas=4)
     state, record = trainer.update(trainer.init(jax.random.key(1), _start(0.5)))
     exact = 1.5 * ATOMS * KT
     assert record["energy"][0] == pytest.approx(exact, rel=0.05)
@@ -99,11 +52,11 @@ def test_energies_are_differentiated_too():
 def test_steps_that_would_lose_the_sample_are_shortened():
     far = optax.sgd(1.0)
     target = Target(Spread(), 0.002, 0.001)
-    trainer = DiffTRe(_simulation(), [target], far, replicas=2, trust=0.3)
+    trainer = DiffTRe(trap_simulation(), [target], far, replicas=2, trust=0.3)
     state, record = trainer.update(trainer.init(jax.random.key(2), _start(0.0)))
     assert record["step_halved"][0] >= 3
     assert float(state.reference.fraction[0, 0]) >= 0.3
-    bold = DiffTRe(_simulation(), [target], far, replicas=2, trust=0.0)
+    bold = DiffTRe(trap_simulation(), [target], far, replicas=2, trust=0.0)
     state, record = bold.update(bold.init(jax.random.key(2), _start(0.0)))
     assert record["step_halved"][0] == 0
     assert float(state.reference.fraction[0, 0]) < 0.3
@@ -111,7 +64,7 @@ def test_steps_that_would_lose_the_sample_are_shortened():
 
 def test_state_points_are_told_apart():
     """Spreads at two temperatures: one spring, and free energies of each."""
-    simulation = _simulation((300.0, 300.0, 600.0, 600.0))
+    simulation = trap_simulation((300.0, 300.0, 600.0, 600.0))
     targets = [Target(Spread(), 0.02, 0.002, point=0), Target(Spread(), 0.04, 0.004, point=1)]
     trainer = DiffTRe(simulation, targets, ADAM, replicas=4)
     assert [p.temperature for p in trainer.resampler.points] == [300.0, 600.0]
@@ -130,7 +83,7 @@ def test_relative_entropy_finds_the_law_of_the_frames():
     generator = np.random.default_rng(4)
     exact = 0.7
     frames = generator.normal(0, np.sqrt(KT / np.exp(exact)), (300, ATOMS, 3))
-    trainer = RelativeEntropy(_simulation(), [frames], ADAM, replicas=4, frames_per_update=100)
+    trainer = RelativeEntropy(trap_simulation(), [frames], ADAM, replicas=4, frames_per_update=100)
     made = fit(jax.random.key(5), trainer, _start(0.0), 25)
     np.testing.assert_allclose(made.params["log_k"], exact, atol=0.05)
     # S_rel falls by N/2 * 3 (ratio - 1 - ln ratio)
@@ -142,7 +95,7 @@ def test_relative_entropy_finds_the_law_of_the_frames():
 
 def test_training_resumes_bit_for_bit(tmp_path):
     def new():
-        return DiffTRe(_simulation(), [Target(Spread(), 0.02, 0.002)], ADAM, replicas=2)
+        return DiffTRe(trap_simulation(), [Target(Spread(), 0.02, 0.002)], ADAM, replicas=2)
 
     def run(updates, where):
         return fit(
@@ -163,7 +116,7 @@ def test_training_resumes_bit_for_bit(tmp_path):
 def test_failed_trajectories_count_nothing_and_all_failed_go_back():
     """A start beyond the distance allowed fails at once."""
     stability = Stability(bonds=((0, 1),), lengths=(0.0,), max_bond_deviation=1.0)
-    simulation = _simulation(stability=stability)
+    simulation = trap_simulation(stability=stability)
     starts = np.zeros((1, 4, ATOMS, 3))
     starts[0, 1, 1, 0] = 12.0
     trainer = DiffTRe(
@@ -187,11 +140,14 @@ def test_failed_trajectories_count_nothing_and_all_failed_go_back():
 def test_turns_meet_where_both_agree_and_the_guard_steps_in():
     frames = np.random.default_rng(8).normal(0, np.sqrt(0.02), (200, ATOMS, 3))
 
-    def both(target, tolerance, turns=(1, 1), adam=ADAM):
+    def both(value, tolerance, turns=(1, 1), adam=ADAM):
+        target = Target(Spread(), value, 0.002)
         return Interleaved(
             {
-                "bottom": RelativeEntropy(_simulation(), [frames], adam, replicas=2),
-                "top": DiffTRe(_simulation(), [Target(Spread(), target, 0.002)], adam, replicas=2),
+                "bottom": RelativeEntropy(trap_simulation(), [frames], adam, replicas=2),
+                "top": DiffTRe(
+                    trap_simulation(), [Target(Spread(), target, 0.002)], adam, replicas=2
+                ),
             },
             turns,
             tolerance,
@@ -214,9 +170,9 @@ def test_targets_are_checked():
     with pytest.raises(UserError, match="not finite"):
         Target(Spread(), np.nan)
     with pytest.raises(UserError, match="state point 1, and 1 are simulated"):
-        DiffTRe(_simulation(), [Target(Spread(), 0.02, point=1)], ADAM)
+        DiffTRe(trap_simulation(), [Target(Spread(), 0.02, point=1)], ADAM)
     with pytest.raises(UserError, match="two targets are called spread"):
-        DiffTRe(_simulation(), [Target(Spread(), 0.02), Target(Spread(), 0.03)], ADAM)
+        DiffTRe(trap_simulation(), [Target(Spread(), 0.02), Target(Spread(), 0.03)], ADAM)
     keepless = Simulation(Trap(), SYSTEM, NVT(300.0), Length(16, stride=16, blocks=1))
     with pytest.raises(UserError, match="keeps no frames"):
         DiffTRe(keepless, [Target(Spread(), 0.02)], ADAM)

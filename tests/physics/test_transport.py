@@ -359,7 +359,9 @@ def test_one_moment_by_hand(species, drift):
                 expected[i] *= np.sqrt(mass[i])
         np.testing.assert_allclose(observable.track(frame), expected, rtol=1e-4, atol=1e-7)
         past = np.where(np.isin(np.arange(9), counts)[:, None], frame.history, 0.0)
-        (found,) = observable.snapshot(dataclasses.replace(frame, history=past)).values()
+        (found,) = observable.snapshot(
+            dataclasses.replace(frame, history=jnp.asarray(past))
+        ).values()
         change = (past - past[0]) ** 2 if isinstance(observable, MSD) else past * past[0]
         total = [sum(np.sum(change[k, i]) for i in counts) / len(counts) for k in range(3)]
         np.testing.assert_allclose(found, total, rtol=1e-5)
