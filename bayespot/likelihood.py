@@ -29,6 +29,7 @@ class EnergyForces:
         energy_noise: prior of sigma_U in eV.
         forces_noise: prior of sigma_F in eV/Angstrom.
         use_energy, use_forces: which terms enter.
+        energy_weight: power of the energies' likelihood; 1 is the model, more a help to optimisers.
     """
 
     potential: Potential
@@ -36,6 +37,7 @@ class EnergyForces:
     forces_noise: Distribution
     use_energy: bool = True
     use_forces: bool = True
+    energy_weight: float = 1.0
 
     def init_noise(self, batch: Batch) -> Noise:
         """Start from the spread of the labels, the error of predicting nothing."""
@@ -87,7 +89,7 @@ class EnergyForces:
             total = jnp.zeros(())
             if self.use_energy:
                 sigma = jnp.exp(noise["log_sigma_energy"])
-                total += dist.Normal(energy, sigma).log_prob(frame.energy)
+                total += self.energy_weight * dist.Normal(energy, sigma).log_prob(frame.energy)
             if self.use_forces:
                 sigma = jnp.exp(noise["log_sigma_forces"])
                 terms = dist.Normal(forces, sigma).log_prob(frame.forces)
