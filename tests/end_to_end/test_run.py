@@ -89,8 +89,8 @@ def test_report_holds_what_it_should(unbroken):
             assert np.all(np.isfinite(o[key]))
         assert 0 <= o["coverage"]["inside95"] <= 1
     assert report["chains"]["function_space"]["ess_bulk_min"] > 0
-    # a density over all pairs, of which a few lie beyond the 4.8 Å that are shown
-    assert 0.95 < np.sum(report["observables"]["h_r"]["mean"]) * 4.0 / 100 < 1 + 1e-6
+    width = 4.0 / 100
+    assert np.sum(report["observables"]["h_r"]["mean"]) * width == pytest.approx(1, abs=0.02)
 
 
 def test_page_is_self_contained(unbroken):
