@@ -37,7 +37,7 @@ class Training:
     potential: Potential
     steps: int
     batch_size: int = 8
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     energy_weight: float = 1.0
 
     def optimization(self, quick: bool) -> Optimization:
@@ -95,12 +95,12 @@ CASES = (
     Case(
         "aspirin",
         lambda: shuffled("aspirin/md17_sgdml.extxyz", 900, 50, 50),
-        (schnet(1, 6, 8, steps=8000), painn(1, 6, 8, steps=8000)),
+        (schnet(1, 6, 8, steps=8000), painn(1, 6, 8, steps=6000)),
     ),
     Case(
         "ethanol",
         lambda: shuffled("ethanol/md17_sgdml.extxyz", 900, 50, 50),
-        (painn(1, 6, 8, steps=6000),),
+        (painn(1, 6, 8, steps=4000),),
     ),
     Case(
         "acetylacetone",
@@ -110,14 +110,16 @@ CASES = (
             at_300_K="acetylacetone/test_MD_300K.xyz",
             at_600_K="acetylacetone/test_MD_600K.xyz",
         ),
-        (painn(1, 6, 8, steps=6000),),
+        (painn(1, 6, 8, steps=4000),),
     ),
     Case(
         "silicon",
         lambda: given("silicon/train.extxyz", 20, held_out="silicon/test.extxyz"),
         (
-            Training("Stillinger–Weber, refitted", SILICON, 2000, energy_weight=64.0),
-            painn(14, steps=2000, features=32, batch_size=4, energy_weight=64.0),
+            Training(
+                "Stillinger–Weber, refitted", SILICON, 2000, learning_rate=2e-3, energy_weight=64.0
+            ),
+            painn(14, steps=1500, features=32, batch_size=4, energy_weight=64.0),
         ),
         SILICON,
     ),
@@ -125,14 +127,20 @@ CASES = (
         "germanium",
         lambda: given("germanium/train.extxyz", 20, held_out="germanium/test.extxyz"),
         (
-            Training("Stillinger–Weber, refitted", GERMANIUM, 2000, energy_weight=64.0),
-            painn(32, steps=2000, features=32, batch_size=4, energy_weight=64.0),
+            Training(
+                "Stillinger–Weber, refitted",
+                GERMANIUM,
+                2000,
+                learning_rate=2e-3,
+                energy_weight=64.0,
+            ),
+            painn(32, steps=1500, features=32, batch_size=4, energy_weight=64.0),
         ),
         GERMANIUM,
     ),
     Case(
         "water",
         lambda: shuffled("water_aimd/water64.extxyz", 150, 20, 30),
-        (painn(1, 8, steps=3000, features=32, batch_size=2),),
+        (painn(1, 8, steps=1500, features=32, batch_size=2),),
     ),
 )
