@@ -1,5 +1,5 @@
 # make demo   the main job on data that ships with the project
-# make test   the tests
+# make test   the tests; make test-slow   those that take longest
 # make bench-samplers   speed, memory and experiments of the samplers, in their quick setting
 # make bench-md   cost of batched MD, beside LAMMPS and OpenMM
 # make check  what CI runs besides: lint, types, import contracts, the wheel
@@ -11,13 +11,16 @@ PEER_PYTHON ?= $(PYTHON)
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: demo test check lint wheel bench-md bench-samplers bench-potentials bench-accuracy clean
+.PHONY: demo test test-slow check lint wheel bench-md bench-samplers bench-potentials bench-accuracy clean
 
 demo: $(STAMP)
 	$(BIN)/bayespot run examples/ethanol.toml
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 bench-md: $(STAMP)
 	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh md  # the table says so where it fails

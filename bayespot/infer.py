@@ -32,11 +32,15 @@ class Optimization:
         steps: updates, rounded up to a multiple of 20.
         learning_rate: first learning rate.
         batch_size: frames per update.
+        energy_weight: power of the energies' likelihood meanwhile.  A frame has one energy and
+            three force components for each atom: where energies span several phases of a large
+            cell they are learned last, and the number of atoms is a good weight.
     """
 
     steps: int = 4000
     learning_rate: float = 3e-3
     batch_size: int = 8
+    energy_weight: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,12 +117,16 @@ def sample(
         checks = min(20, how.steps)  # validations along the way
         thinning = -(-how.steps // checks)  # rounded up: at least the steps asked for
         schedule = optax.cosine_decay_schedule(how.learning_rate, checks * thinning, alpha=0.01)
+        weighted = dataclasses.replace(
+            posterior,
+            likelihood=dataclasses.replace(posterior.likelihood, energy_weight=how.energy_weight),
+        )
         sampler = samplers.ensemble(
-            target(posterior),
+            target(weighted),
             optax.adam(schedule),
             None
             if validation is None
-            else functools.partial(validation_loss, posterior, validation=validation),
+            else functools.partial(validation_loss, weighted, validation=validation),
         )
         return samplers.run(
             key,

@@ -57,6 +57,7 @@ class EnergyForces:
         use_energy, use_forces: which terms enter.
         stress_noise: prior of sigma_S in eV/Angstrom^3; None leaves stresses out.
         use_stress: whether they enter, where ``stress_noise`` is given and data have them.
+        energy_weight: power of the energies' likelihood; 1 is the model, more a help to optimisers.
     """
 
     potential: Potential
@@ -66,6 +67,7 @@ class EnergyForces:
     use_forces: bool = True
     stress_noise: Distribution | None = None
     use_stress: bool = True
+    energy_weight: float = 1.0
 
     def fits_stress(self, batch: Batch) -> bool:
         """Whether the stresses of ``batch`` enter."""
@@ -149,7 +151,7 @@ class EnergyForces:
             total = jnp.zeros(())
             if self.use_energy:
                 sigma = jnp.exp(noise["log_sigma_energy"])
-                total += dist.Normal(energy, sigma).log_prob(frame.energy)
+                total += self.energy_weight * dist.Normal(energy, sigma).log_prob(frame.energy)
             if self.use_forces:
                 sigma = jnp.exp(noise["log_sigma_forces"])
                 terms = dist.Normal(forces, sigma).log_prob(frame.forces)

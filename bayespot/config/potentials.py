@@ -38,7 +38,14 @@ class Network(Learned):
     scale: Positive | Literal["per_species"] = 1.0
 
 
-class SchNetPotential(Network):
+class Convolution(Network):
+    """Sums over neighbours, divided by what their number ``neighbors`` calls for; that of the
+    training frames where none is given."""
+
+    neighbors: Positive | None = None
+
+
+class SchNetPotential(Convolution):
     """Message passing on distances."""
 
     kind: Literal["schnet"] = "schnet"
@@ -65,7 +72,7 @@ class DimeNetPPPotential(Network):
     envelope: Count = 6
 
 
-class PaiNNPotential(Network):
+class PaiNNPotential(Convolution):
     """Message passing with scalars and vectors."""
 
     kind: Literal["painn"]
@@ -74,19 +81,18 @@ class PaiNNPotential(Network):
     basis: Count = 20
 
 
-class NequIPPotential(Network):
-    """Equivariant convolutions; ``neighbors``: mean number of neighbours."""
+class NequIPPotential(Convolution):
+    """Equivariant convolutions."""
 
     kind: Literal["nequip"]
     features: Width = 32
     interactions: Count = 4
     basis: Count = 8
     hidden: Count = 64
-    neighbors: Positive | None = None
 
 
-class MACEPotential(Network):
-    """Products of atomic densities; ``neighbors``: mean number of neighbours."""
+class MACEPotential(Convolution):
+    """Products of atomic densities."""
 
     kind: Literal["mace"]
     features: Width = 32
@@ -94,7 +100,6 @@ class MACEPotential(Network):
     basis: Count = 8
     hidden: Count = 64
     correlation: Annotated[int, Field(ge=1, le=3)] = 3
-    neighbors: Positive | None = None
 
 
 class GemNetTPotential(Network):

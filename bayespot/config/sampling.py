@@ -35,6 +35,7 @@ class WarmStart(Section):
     steps: Count = 4000
     learning_rate: Positive = 3e-3
     batch_size: Count = 8
+    energy_weight: Positive = 1.0
 
 
 class SamplerConfig(Section):

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 
 from bayespot.neighbors import Neighbors
-from bayespot.potentials.basis import bessel_waves, polynomial_envelope, spherical_bessel
 from bayespot.potentials.network import HaikuNetwork
 from bayespot.system import System
 from bayespot.units import BOLTZMANN, KJ_PER_MOL
@@ -80,12 +79,7 @@ class DimeNetPP(HaikuNetwork):
 
         pairs = neighbors.pairs(system)
         dtype = system.positions.dtype
-        with hk.experimental.name_scope("basis"):  # type: ignore[attr-defined]
-            n = hk.get_parameter("frequencies", (self.basis,), dtype, init=triplets.counting)
-        cut = polynomial_envelope(pairs.distances, self.range, self.envelope) * pairs.mask
-        radial = bessel_waves(pairs.distances, self.range, n) * cut[..., None]
-        waves = spherical_bessel(pairs.distances, self.range, self.degrees, self.basis)
-        waves = waves * cut[..., None, None]
+        radial, waves = triplets.waves(pairs, self.range, self.envelope, self.basis, self.degrees)
         angular = triplets.angles(pairs, self.degrees)
         turn = triplets.reversal(pairs)
 

@@ -26,19 +26,22 @@ class PaiNN(HaikuNetwork):
         interactions: number of blocks of a message and an update.
         basis: number of Bessel functions.
         scale: energy unit of the read-out in eV; about the spread of the data.
+        neighbors: mean number of neighbours; sums over neighbours are divided by its square root,
+            which keeps features of order one in dense systems too (the paper does not divide: 1).
     """
 
     features: int = 32
     interactions: int = 3
     basis: int = 20
     scale: float = 1.0
+    neighbors: float = 10.0
 
     def _forward(self, system: System, neighbors: Neighbors) -> jax.Array:
         import haiku as hk
 
         width = self.features
         pairs = neighbors.pairs(system)
-        dtype = system.positions.dtype
+        dtype, root = system.positions.dtype, self.neighbors**0.5
         s = embedding(self.rows(system), len(self.species), width, dtype)
         v = jnp.zeros((len(s), 3, width), dtype)
         # one input scale whatever the range: sqrt(r_c/2) d_c b_n(d) is of order one
@@ -54,11 +57,11 @@ class PaiNN(HaikuNetwork):
             inward = jax.nn.swish(hk.Linear(width, name=f"{name}_in0")(s))
             inward = hk.Linear(parts * width, name=f"{name}_in1")(inward)
             to_scalar, along, *carry = jnp.split(filters * pairs.gather(inward), parts, -1)
-            s = s + jnp.sum(to_scalar, axis=1)
+            s = s + jnp.sum(to_scalar, axis=1) / root
             message = along[:, :, None] * unit
             if carry:
                 message += carry[0][:, :, None] * pairs.gather(v)
-            v = v + jnp.sum(message, axis=1)
+            v = v + jnp.sum(message, axis=1) / root
 
             left, right = jnp.split(
                 hk.Linear(2 * width, with_bias=False, name=f"{name}_mix")(v), 2, -1

@@ -13,8 +13,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayespot.neighbors import Pairs
-from bayespot.potentials.basis import directions, legendre
+from bayespot.potentials.basis import (
+    bessel_waves,
+    directions,
+    legendre,
+    polynomial_envelope,
+    spherical_bessel,
+)
 from bayespot.potentials.network import embedding
+
+
+def waves(
+    pairs: Pairs, cutoff: float, envelope: int, basis: int, degrees: int
+) -> tuple[jax.Array, jax.Array]:
+    """Radial (atoms, slots, basis) and spherical (atoms, slots, degrees, basis) Bessel functions of
+    the distances, brought to zero at the cut-off; the radial frequencies are learned."""
+    dtype = pairs.distances.dtype
+    with hk.experimental.name_scope("basis"):  # type: ignore[attr-defined]
+        n = hk.get_parameter("frequencies", (basis,), dtype, init=counting)
+    cut = polynomial_envelope(pairs.distances, cutoff, envelope) * pairs.mask
+    radial = bessel_waves(pairs.distances, cutoff, n) * cut[..., None]
+    spherical = spherical_bessel(pairs.distances, cutoff, degrees, basis)
+    return radial, spherical * cut[..., None, None]
 
 
 def angles(pairs: Pairs, degrees: int) -> jax.Array:

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,11 +37,12 @@ class Training:
     potential: Potential
     steps: int
     batch_size: int = 8
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
+    energy_weight: float = 1.0
 
     def optimization(self, quick: bool) -> Optimization:
         steps = self.steps // 10 if quick else self.steps
-        return Optimization(steps, self.learning_rate, self.batch_size)
+        return Optimization(steps, self.learning_rate, self.batch_size, self.energy_weight)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +82,8 @@ def given(train: str, validation: int, **tests: str) -> Split:
     )
 
 
-def painn(*species: int, steps: int, features: int = 64, batch_size: int = 8) -> Training:
-    return Training(f"PaiNN, {features} features", PaiNN(species, 5.0, features), steps, batch_size)
+def painn(*species: int, steps: int, features: int = 64, **more: Any) -> Training:
+    return Training(f"PaiNN, {features} features", PaiNN(species, 5.0, features), steps, **more)
 
 
 def schnet(*species: int, steps: int, features: int = 64) -> Training:
@@ -93,12 +95,12 @@ CASES = (
     Case(
         "aspirin",
         lambda: shuffled("aspirin/md17_sgdml.extxyz", 900, 50, 50),
-        (schnet(1, 6, 8, steps=8000), painn(1, 6, 8, steps=8000)),
+        (schnet(1, 6, 8, steps=8000), painn(1, 6, 8, steps=6000)),
     ),
     Case(
         "ethanol",
         lambda: shuffled("ethanol/md17_sgdml.extxyz", 900, 50, 50),
-        (painn(1, 6, 8, steps=6000),),
+        (painn(1, 6, 8, steps=4000),),
     ),
     Case(
         "acetylacetone",
@@ -108,14 +110,16 @@ CASES = (
             at_300_K="acetylacetone/test_MD_300K.xyz",
             at_600_K="acetylacetone/test_MD_600K.xyz",
         ),
-        (painn(1, 6, 8, steps=6000),),
+        (painn(1, 6, 8, steps=4000),),
     ),
     Case(
         "silicon",
         lambda: given("silicon/train.extxyz", 20, held_out="silicon/test.extxyz"),
         (
-            Training("Stillinger–Weber, refitted", SILICON, 2000),
-            painn(14, steps=2000, features=32, batch_size=4),
+            Training(
+                "Stillinger–Weber, refitted", SILICON, 2000, learning_rate=2e-3, energy_weight=64.0
+            ),
+            painn(14, steps=1500, features=32, batch_size=4, energy_weight=64.0),
         ),
         SILICON,
     ),
@@ -123,14 +127,20 @@ CASES = (
         "germanium",
         lambda: given("germanium/train.extxyz", 20, held_out="germanium/test.extxyz"),
         (
-            Training("Stillinger–Weber, refitted", GERMANIUM, 2000),
-            painn(32, steps=2000, features=32, batch_size=4),
+            Training(
+                "Stillinger–Weber, refitted",
+                GERMANIUM,
+                2000,
+                learning_rate=2e-3,
+                energy_weight=64.0,
+            ),
+            painn(32, steps=1500, features=32, batch_size=4, energy_weight=64.0),
         ),
         GERMANIUM,
     ),
     Case(
         "water",
         lambda: shuffled("water_aimd/water64.extxyz", 150, 20, 30),
-        (painn(1, 8, steps=1500, features=32, batch_size=1),),
+        (painn(1, 8, steps=1500, features=32, batch_size=2),),
     ),
 )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayespot import data, infer
+from bayespot.build.samples import mean_neighbors
 from bayespot.infer import Optimization
 from bayespot.likelihood import EnergyForces
 from bayespot.posterior import Posterior
@@ -50,6 +51,9 @@ def train(split: Split, potential: Potential, how: Optimization, seed: int = 0) 
     import numpyro.distributions as dist
 
     started = time.perf_counter()
+    if hasattr(potential, "neighbors"):  # as `bayespot run` counts them
+        counted = mean_neighbors(split.train, potential.cutoff)
+        potential = dataclasses.replace(potential, neighbors=counted)  # type: ignore[call-arg]
     shift = data.fit_shift(split.train)
     parts = [
         data.make_dataset(part, shift, potential.cutoff) for part in (split.train, split.validation)

@@ -9,7 +9,7 @@ def run(quick: bool) -> list[dict]:
     """SchNet on 64 atoms of silicon: 8 draws x 2 replicas."""
     system = timing.silicon()
     params = timing.draws(timing.SILICON, system, 8)
-    steps, repeats = (20, 5) if quick else (100, 9)
+    steps, repeats = (20, 15) if quick else (100, 15)
     bare = timing.bare_force(timing.SILICON, params, system, 2, 0.5, steps, repeats)
     rows = []
     for name, ensemble in (

@@ -59,6 +59,18 @@ def test_the_table_of_potentials_is_that_of_the_benchmark():
     assert kinds == [kind for kind in config.kinds() if kind not in potentials.LEFT_OUT]
 
 
+@pytest.mark.parametrize(
+    ("name", "page"), [("md", "docs/simulating.md"), ("accuracy", "docs/potentials.md")]
+)
+def test_the_tables_of_pages_are_those_of_the_benchmarks(name, page):
+    path = ROOT / f"benchmarks/results/{name}.json"
+    made = json.loads(path.read_text(encoding="utf-8"))
+    table = importlib.import_module(f"benchmarks.{name}.experiment").table(made)
+    assert table in (ROOT / page).read_text(encoding="utf-8")
+    # the same with another number is not
+    assert table.replace("1", "2") not in (ROOT / page).read_text(encoding="utf-8")
+
+
 def test_every_kind_of_potential_has_its_line():
     lines = re.findall(r"^- `(\w+)`: ", POTENTIALS, re.MULTILINE)
     assert sorted(lines) == sorted(config.kinds())

@@ -21,6 +21,8 @@ from bayespot.potentials import PairMLP
 from bayespot.predict import predict
 from bayespot.prior import WeightPrior
 
+pytestmark = pytest.mark.slow
+
 SHIFT = Shift((18,), (0.0,))
 
 

@@ -72,6 +72,7 @@ def test_replica_exchange_finds_the_weights():
     assert np.all(np.sort(replicas, axis=-1) == np.arange(3))  # always a permutation
 
 
+@pytest.mark.slow
 def test_uncorrected_swaps_find_wrong_weights():
     """Noise of the energies makes hot and cold look more alike than they are."""
     target, data = _target(noise=3.0)

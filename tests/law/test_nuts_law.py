@@ -74,6 +74,7 @@ def _disagreement(ours, reference):
     return z, ours.std(axis=(0, 1)) / reference.std(axis=(0, 1))
 
 
+@pytest.mark.slow
 def test_psgld_marginals_agree_with_nuts(regression_nuts):
     z, ratio = _disagreement(_regression_psgld(*_regression()), regression_nuts)
     assert np.abs(z).max() < stats.norm.isf(0.001 / 2 / 5)
@@ -81,6 +82,7 @@ def test_psgld_marginals_agree_with_nuts(regression_nuts):
     assert np.all(np.abs(ratio - 1) < 0.08)
 
 
+@pytest.mark.slow
 def test_psgld_with_doubled_data_factor_disagrees(regression_nuts):
     target, data = _regression()
     doubled = target._replace(log_density=lambda p, b: 2 * target.log_density(p, b))

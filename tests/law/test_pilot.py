@@ -35,6 +35,7 @@ def chosen():
     return pilot(jax.random.key(0), lg.target(), _start(), DATA, lg.B, tolerance=0.1)
 
 
+@pytest.mark.slow
 def test_bias_is_what_was_allowed(chosen):
     assert max(chosen.noise_bias, chosen.curvature_bias) == pytest.approx(0.1, rel=1e-3)
     excess = _excess(sgld(lg.target(), constant(chosen.step_size)))

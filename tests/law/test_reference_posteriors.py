@@ -23,6 +23,8 @@ from scipy import stats
 
 from samplers import Sampler, Target, convergence, nuts, run
 
+pytestmark = pytest.mark.slow
+
 GYM = importlib.util.find_spec("inference_gym")  # does not import it
 if GYM is None:
     pytest.skip("no ground truth: pip install inference-gym", allow_module_level=True)

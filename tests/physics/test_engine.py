@@ -108,6 +108,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_trajectories_are_written_and_survive_a_kill(tmp_path):
     length = Length(80, 20, stride=5, blocks=4)
 
@@ -156,6 +157,7 @@ def test_trajectories_are_written_and_survive_a_kill(tmp_path):
 
 
 @pytest.mark.usefixtures("compile_fast")
+@pytest.mark.slow
 def test_a_collapse_is_given_up_and_harms_no_other():
     """One draw attracts without end: its lists cannot grow for ever, the other's go on."""
 
@@ -227,6 +229,7 @@ def _drop(skin):
 
 
 @pytest.mark.usefixtures("compile_fast")
+@pytest.mark.slow
 def test_a_gas_that_condenses_is_healthy():
     """Its lists outgrow those of a start without neighbours many times over."""
     narrow, wide = _drop(0.5), _drop(12.0)
@@ -252,6 +255,7 @@ def test_lists_make_room_for_the_densest_start():
     assert energy[1] < -1.0
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_simulation_is_refused(tmp_path):
     def go(**change):
         settings = {"ensemble": NVT(40.0, 5.0), "length": Length(40, blocks=2)} | change
@@ -271,6 +275,7 @@ def test_a_checkpoint_of_another_simulation_is_refused(tmp_path):
             go(**change)
 
 
+@pytest.mark.slow
 def test_resume_is_bit_exact_with_grown_lists_and_chunks(tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "CACHE", 4e6)
 

@@ -131,6 +131,7 @@ def _tail(potential, density):
     return float(-2 / 3 * np.pi * density**2 * jnp.trapezoid(far**3 * slope, far))
 
 
+@pytest.mark.slow
 def test_lennard_jones_fluid_has_the_published_density():
     """NIST's Monte-Carlo equation of state: T* = 0.85, rho* = 0.82 at p* = 0.55355(73)."""
     potential = LennardJones(3.405, 0.010323, 3.5 * 3.405)

@@ -89,6 +89,7 @@ def test_forces_turn_and_mirror_with_the_molecule():
     assert np.abs(forces).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_draws_map_and_a_step_downhill_lowers_the_loss():
     system = System.from_ase(ethanol())
     neighbors = allocate(system, 4.0)

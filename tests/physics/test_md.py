@@ -213,6 +213,7 @@ def test_resume_is_bit_exact(tmp_path):
         _run(NVT(300.0, 2.0), steps=1000, checkpoint=tmp_path, fingerprint="b")
 
 
+@pytest.mark.slow
 def test_neighbour_overflow_is_retried_without_losing_the_trajectory():
     """A dilute gas is pressed together by a central force: lists must grow on the way."""
     rng = np.random.default_rng(0)

@@ -39,6 +39,7 @@ def test_a_cluster_relaxes_to_its_icosahedron():
     assert not short.converged.any()
 
 
+@pytest.mark.slow
 def test_minimisation_parts_overlapping_atoms():
     atoms = bulk("Ar", "fcc", a=5.26, cubic=True).repeat((2, 2, 2))
     atoms.positions[1] = atoms.positions[0] + 0.05
@@ -95,6 +96,7 @@ class Funnel(LennardJones):
         return super().atomic_energies({}, system, neighbors) + self.pull * away
 
 
+@pytest.mark.slow
 def test_lists_grow_where_atoms_gather(monkeypatch, compile_fast):
     """From no neighbours to many, within one block: a list too small must be seen, not used."""
     module = importlib.import_module("bayespot.md.minimize")  # the package has the function

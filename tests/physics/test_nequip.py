@@ -93,6 +93,7 @@ def test_forces_turn_and_mirror_with_the_molecule():
 
 
 @pytest.mark.usefixtures("x64")
+@pytest.mark.slow
 def test_draws_map_and_a_step_downhill_lowers_the_loss():
     atoms = ethanol()
     system = System.from_ase(atoms)

@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
+from ase.neighborlist import neighbor_list
 
 from bayespot.potentials.basis import directions
 from bayespot.potentials.painn import PaiNN
 from bayespot.system import System
-from tests.physics.helpers import SCHNET, energy, ethanol, params_of
+from tests.physics.helpers import SCHNET, energy, energy_forces, ethanol, params_of
 
 pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 PAINN = PaiNN(species=(1, 6, 8), range=4.0, features=8, interactions=3, basis=6, scale=1.7)
@@ -49,7 +51,7 @@ def _reference(model: PaiNN, params, atoms: Atoms) -> float:
                 dv[i] += np.outer(w[width : 2 * width], r / d)
                 if not first:
                     dv[i] += w[2 * width :, None] * v[j]
-        s, v = s + ds, v + dv
+        s, v = s + ds / model.neighbors**0.5, v + dv / model.neighbors**0.5
         for i in range(size):
             mixed = linear(f"{name}_mix", v[i].T).T
             left, right = mixed[:width], mixed[width:]
@@ -71,6 +73,21 @@ def test_energy_is_that_of_the_equations():
     still = {k: dict(x) for k, x in params.items()}
     still["block1_mix"]["w"] = 0 * still["block1_mix"]["w"]  # control: vectors matter
     assert _reference(PAINN, still, atoms) != pytest.approx(expected, rel=1e-3)
+
+
+def test_untrained_forces_do_not_grow_with_the_neighbours():
+    """Features that did drove the first steps of training on dense water away from the data."""
+    copper = bulk("Cu", "fcc", a=3.6, cubic=True).repeat(2)
+    copper.rattle(0.1, seed=0)
+    count = len(neighbor_list("i", copper, 5.0)) / len(copper)
+
+    def size(**options):
+        model = PaiNN((29,), 5.0, features=16, **options)
+        forces = energy_forces(model, params_of(model, System.from_ase(copper)), copper)[1]
+        return float(jnp.sqrt(jnp.mean(forces**2)))
+
+    assert size(neighbors=count) < 3.0
+    assert size(neighbors=1.0) > 30.0  # control: as published
 
 
 def test_one_block_sees_angles():

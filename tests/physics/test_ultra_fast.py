@@ -101,6 +101,7 @@ def test_energy_and_forces_are_design_times_parameters():
     np.testing.assert_allclose(found, forces, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_least_squares_recovers_stillinger_weber():
     """Energies and forces of warm silicon, and of frames left out."""
     truth = StillingerWeber()

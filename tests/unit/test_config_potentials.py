@@ -289,7 +289,7 @@ def test_bonded_terms_refuse_what_they_cannot_mean(tmp_path):
         made(tmp_path, potential, [frame("He", 0)])
 
 
-@pytest.mark.parametrize("kind", ["nequip", "mace"])
+@pytest.mark.parametrize("kind", ["schnet", "painn", "nequip", "mace"])
 def test_neighbors_are_counted_in_the_frames(tmp_path, kind):
     frames = silicon()
     found = made(tmp_path, {"kind": kind, "cutoff": 2.7}, frames)

@@ -1,8 +1,10 @@
 """Chains that diverge are told apart, reported, and never averaged in."""
 
+import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
@@ -14,6 +16,7 @@ from bayespot.infer import _draws, runaway
 from bayespot.likelihood import EnergyForces
 from bayespot.posterior import Posterior
 from bayespot.potentials import PairMLP
+from bayespot.predict import predict
 from bayespot.prior import WeightPrior
 from samplers import Info, Result
 
@@ -87,3 +90,22 @@ def test_any_sampler_draws_from_the_posterior(name):
     leaves = jax.tree.leaves(made.params)
     assert all(x.shape[:2] == (2, 3) for x in leaves)
     assert made.log_density.shape == (2, 3)
+
+
+def test_optimisation_weighs_energies_as_asked():
+    """Forces that contradict the energies (they pull where these repel) lose or win."""
+    posterior = _posterior()
+    likelihood = dataclasses.replace(posterior.likelihood, use_forces=True)
+    pull = jnp.zeros_like(posterior.data.forces).at[:, 0, 0].set(1.0).at[:, 1, 0].set(-1.0)
+    data = posterior.data._replace(forces=pull)
+    posterior = dataclasses.replace(posterior, likelihood=likelihood, data=data)
+
+    def error(weight):
+        how = infer.Optimization(steps=300, learning_rate=0.02, energy_weight=weight)
+        settings = infer.Sampling("ensemble", chains=2, draws=1, warm_start=how)
+        draws = infer.sample(jax.random.key(1), posterior, settings)
+        params = jax.tree.map(jnp.asarray, draws.flat()["potential"])
+        made = predict(likelihood.potential, params, posterior.data)
+        return np.sqrt(np.mean((made.energy - np.asarray(posterior.data.energy)) ** 2))
+
+    assert error(1000.0) < 0.5 * error(1e-3)

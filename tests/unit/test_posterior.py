@@ -1,5 +1,6 @@
 """The density: scale, temperature, signs, units of the noise, padding."""
 
+import dataclasses
 import functools
 
 import jax
@@ -76,6 +77,18 @@ def test_density_is_the_formula(params):
     total += stats.expon.logpdf(sigma_u, scale=1.0) + np.log(sigma_u)
     total += stats.expon.logpdf(sigma_f, scale=0.5) + np.log(sigma_f)
     assert float(jax.jit(posterior.log_density_full)(params)) == pytest.approx(total, rel=1e-9)
+
+
+def test_the_weight_of_energies_is_a_power_of_their_likelihood_alone(params):
+    posterior = _posterior()
+
+    def terms(**changes):
+        likelihood = dataclasses.replace(posterior.likelihood, **changes)
+        return likelihood.log_likelihood(params["potential"], params["noise"], posterior.data)
+
+    energies, forces = terms(use_forces=False), terms(use_energy=False)
+    np.testing.assert_allclose(terms(energy_weight=7.0), 7 * energies + forces, rtol=1e-9)
+    assert float(jnp.max(jnp.abs(energies))) > 1e-3
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.1])
