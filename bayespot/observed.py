@@ -100,7 +100,9 @@ class Measurements:
         return Tracked(jax.tree.map(lambda x: x[0], alone), cached, key)
 
     def _prepare(self, params: Any, samples: Any, lists: Any) -> tuple[Any, Any]:
-        made, crowded = jax.lax.map(lambda x: self.averages.prepare(*x, lists), (params, samples))
+        made, crowded = jax.lax.map(
+            lambda x: self.averages.prepare(x[0], x[1], lists), (params, samples)
+        )
         return made, jnp.any(crowded)
 
     def _count(self, params: Any, reference: Reference, lists: Any) -> tuple[Any, Any]:

@@ -181,7 +181,9 @@ def lists_of(sizes: dict[str, Any] | None, system: System) -> NeighborList | Non
     """An empty list with the ``sizes_of`` another, for one configuration of ``system``."""
     if sizes is None:
         return None
-    grid = Grid(**{k: tuple(v) if isinstance(v, list) else v for k, v in sizes["grid"].items()})
+    stored = sizes["grid"]
+    made: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+    grid = Grid(**made)
     atoms = system.positions.shape[-2]
     return NeighborList(
         index=jnp.full((atoms, sizes["slots"]), atoms, jnp.int32),

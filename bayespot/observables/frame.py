@@ -49,10 +49,9 @@ class Frame:
         None where the potential's list does not reach so far, or holds each pair once.
         """
         lists = self.neighbors
-        far = isinstance(lists, NeighborList) and cutoff <= lists.cutoff and not lists.half
-        if far or isinstance(lists, AllPairs):
-            return lists.pairs(self.system)
-        return None
+        if isinstance(lists, NeighborList) and (cutoff > lists.cutoff or lists.half):
+            return None
+        return None if lists is None else lists.pairs(self.system)
 
     def strained_energy(self, strain: jax.Array) -> jax.Array:
         """Potential energy in eV after the homogeneous deformation ``1 + (strain + strain^T)/2``.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import brentq
@@ -56,4 +58,5 @@ def bar(
         low -= high - low
     while imbalance(high) < 0:
         high += high - low
-    return kT * float(brentq(imbalance, low, high, xtol=1e-10, rtol=1e-12))
+    root: Any = brentq(imbalance, low, high, xtol=1e-10, rtol=1e-12)  # type: ignore[arg-type]
+    return kT * float(root)

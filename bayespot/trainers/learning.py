@@ -52,8 +52,8 @@ class Step:
 
         def one(x: Any) -> Any:
             params, optimizer, positions, cells, learns, key = x
-            flat = (y.reshape(-1, *y.shape[2:]) for y in (positions, cells))
-            samples = Samples(*flat, jnp.zeros(positions.shape[0] * positions.shape[1]))
+            flat_positions, flat_cells = (y.reshape(-1, *y.shape[2:]) for y in (positions, cells))
+            samples = Samples(flat_positions, flat_cells, jnp.zeros(len(flat_positions)))
 
             def learn() -> Any:
                 return self._learn(params, optimizer, samples, lists, key, labels)

@@ -179,7 +179,7 @@ class Reweighted(Trainer):
         return state._replace(reference=reference, cached=cached)
 
     def _prepare_all(self, params: Any, samples: Samples, lists: Any) -> tuple[Any, Any]:
-        made, crowded = jax.lax.map(lambda x: self.prepare(*x, lists), (params, samples))
+        made, crowded = jax.lax.map(lambda x: self.prepare(x[0], x[1], lists), (params, samples))
         return made, jnp.any(crowded)
 
     def _shares(self, params: Any, reference: Reference, lists: Any) -> tuple[Any, Any]:
@@ -240,7 +240,7 @@ class Reweighted(Trainer):
 
     def _count(self, params: Any, reference: Reference, lists: Any) -> tuple[Any, Any]:
         left, crowded = jax.lax.map(
-            lambda x: self._shares(*x, lists), (params, _of_members(reference))
+            lambda x: self._shares(x[0], x[1], lists), (params, _of_members(reference))
         )
         return left, jnp.any(crowded)
 
