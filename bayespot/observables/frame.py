@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bayespot.neighbors import AllPairs, NeighborList, Neighbors
+from bayespot.neighbors import NeighborList, Neighbors
 from bayespot.neighbors.pairs import Pairs
 from bayespot.potentials import Potential
 from bayespot.system import System
