@@ -284,7 +284,12 @@ class _Job:
 
     def _observables(self, trajectories: Trajectories) -> dict[str, Any]:
         estimates = self._estimates(trajectories)
-        return {o.name: _observable_json(o, *estimates[o.name]) for o in self.observables}
+        made = {o.name: _observable_json(o, *estimates[o.name]) for o in self.observables}
+        titles = [content["title"] for content in made.values()]
+        for name, content in made.items():
+            if titles.count(content["title"]) > 1:
+                content["title"] += f", {name}"
+        return made
 
     def _estimates(
         self, trajectories: Trajectories
@@ -379,6 +384,8 @@ def _observable_json(
     content: dict[str, Any] = {"title": o.title, "unit": o.unit, "draws": made.draws}
     if o.axis is not None:
         content |= {"axis": o.axis.tolist(), "axis_label": o.axis_label}
+    if o.components:
+        content["components"] = list(o.components)
     for name in ("mean", "total", "parameter", "md", "md_of_mean", "low68", "high68", "low95",
                  "high95"):  # fmt: skip
         content[name] = getattr(made, name).tolist()

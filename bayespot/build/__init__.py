@@ -1,7 +1,8 @@
 """From configuration to objects: data, potential, posterior, simulation, observables."""
 
+from bayespot.build.comparison import reference
 from bayespot.build.learning import posterior, sampling
-from bayespot.build.measurement import observables, reference
+from bayespot.build.measurement import observable, observables
 from bayespot.build.potentials import potential
 from bayespot.build.simulation import md, simulated, stability, starting_frames
 from bayespot.build.splits import Splits, datasets, read_splits
@@ -10,6 +11,7 @@ __all__ = [
     "Splits",
     "datasets",
     "md",
+    "observable",
     "observables",
     "posterior",
     "potential",

@@ -62,6 +62,6 @@ def _noise(prior: cfg.NoisePrior) -> Any:
 
 def sampling(config: cfg.SamplerConfig) -> Sampling:
     """Settings of ``infer.sample``."""
-    values = config.model_dump(exclude={"warm_start"})
+    values = config.model_dump(exclude={"warm_start", "fit"})
     warm = config.warm_start
     return Sampling(**values, warm_start=None if warm is None else Optimization(**dict(warm)))

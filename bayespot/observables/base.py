@@ -45,6 +45,16 @@ class Observable(abc.ABC):
         return ""
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the value: that of the axis."""
+        return () if self.axis is None else self.axis.shape
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """What the values are called, where the axis does no more than number them."""
+        return ()
+
+    @property
     def title(self) -> str:
         """For figures."""
         return self.name

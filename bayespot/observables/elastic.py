@@ -111,8 +111,13 @@ class Stiffness(Observable):
         return np.arange(1.0, len(SYMMETRIES[self.symmetry][2].split()) + 1)
 
     @property
-    def axis_label(self) -> str:
+    def components(self) -> tuple[str, ...]:
         """What they are called."""
+        return tuple(self.axis_label.split())
+
+    @property
+    def axis_label(self) -> str:
+        """All names."""
         return SYMMETRIES[self.symmetry][2] if self.quantity == "constants" else ""
 
     @property

@@ -95,9 +95,14 @@ class Stress(Observable):
         return np.arange(1.0, 7.0)
 
     @property
+    def components(self) -> tuple[str, ...]:
+        """Axes of each."""
+        return tuple("xyz"[i] + "xyz"[j] for i, j in VOIGT)
+
+    @property
     def axis_label(self) -> str:
         """Which they are."""
-        return "component (xx yy zz yz xz xy)"
+        return f"component ({' '.join(self.components)})"
 
     @property
     def title(self) -> str:

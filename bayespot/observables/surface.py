@@ -52,6 +52,11 @@ class DihedralSurface(Observable):
         return self.grid.centers
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """(bins, bins)."""
+        return (self.bins, self.bins)
+
+    @property
     def axis_label(self) -> str:
         """Name and unit of the abscissa."""
         return "angle / °"
@@ -95,6 +100,11 @@ class FreeEnergy(Observable):
     def axis(self) -> np.ndarray:
         """Centres of the bins of the density."""
         return self.density.axis
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the density."""
+        return self.density.shape
 
     @property
     def axis_label(self) -> str:

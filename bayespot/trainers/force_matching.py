@@ -170,7 +170,7 @@ class ForceMatching(Trainer):
 
     def _advance(
         self, state: ForceMatchingState, train: Batch, each: jax.Array, validation: Batch | None
-    ) -> tuple[ForceMatchingState, Record]:
+    ) -> tuple[ForceMatchingState, dict[str, jax.Array]]:
         """All members side by side."""
         size, counts = len(train.energy), jnp.arange(self.steps)
         sizes = component_counts(train)

@@ -35,9 +35,10 @@ class Target:
     def __post_init__(self) -> None:
         name, axis = self.observable.name, self.observable.axis
         shape = np.shape(self.value)
-        if axis is not None and shape != axis.shape:
+        whole = self.observable.shape
+        if axis is not None and shape != whole:
             raise UserError(
-                f"the target of {name} has shape {shape}, the observable has {axis.shape}",
+                f"the target of {name} has shape {shape}, the observable has {whole}",
                 "Give a value for each bin",
             )
         error = np.asarray(self.error, float)

@@ -10,7 +10,7 @@ from ase import Atoms
 
 from bayespot.errors import UserError
 from bayespot.neighbors import allocate
-from bayespot.observables import RDF, BondDistribution, Context, MeanEnergy, Observable, Pressure
+from bayespot.observables import RDF, VACF, BondDistribution, Context, MeanEnergy, Observable
 from bayespot.potentials import Potential
 from bayespot.reweight import Samples, State, average, energies, log_weights, snapshots
 from bayespot.system import System
@@ -211,5 +211,12 @@ def test_neighborhoods_are_checked():
         Neighborhoods(((5, 6),), per_bin=None).check(SYSTEM, [])
     pair = Neighborhoods(((0, 1),), per_bin=None)
     pair.check(SYSTEM, [Spread(), RDF("r", 2.0, 3)])
+    with pytest.raises(UserError, match="looks back in time"):
+        pair.check(SYSTEM, [VACF("v", 4, 10.0)])
+
+    class Kinetic(Spread):
+        def snapshot(self, frame):
+            return {"kinetic": jnp.mean(frame.momenta**2)}
+
     with pytest.raises(UserError, match="needs more than the positions"):
-        pair.check(SYSTEM, [Pressure("p")])
+        pair.check(SYSTEM, [Kinetic()])

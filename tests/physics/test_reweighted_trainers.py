@@ -142,12 +142,11 @@ def test_turns_meet_where_both_agree_and_the_guard_steps_in():
 
     def both(value, tolerance, turns=(1, 1), adam=ADAM):
         target = Target(Spread(), value, 0.002)
+        top = DiffTRe(trap_simulation(), [target], adam, replicas=2)
         return Interleaved(
             {
                 "bottom": RelativeEntropy(trap_simulation(), [frames], adam, replicas=2),
-                "top": DiffTRe(
-                    trap_simulation(), [Target(Spread(), target, 0.002)], adam, replicas=2
-                ),
+                "top": top,
             },
             turns,
             tolerance,

@@ -141,7 +141,7 @@ def test_two_updates_by_hand(trainer):
     state = trainer.init(KEY, START)
     each = EACH / EACH.mean()
     theta = np.stack([START["k"], START["e"]], axis=1)
-    average, taken, seen = theta.copy(), 0, []
+    average, taken, seen, found = theta.copy(), 0, [], []
     for _ in range(2):
         state, record = trainer.update(state)
         order = np.asarray(state.order)
@@ -168,13 +168,15 @@ def test_two_updates_by_hand(trainer):
         np.testing.assert_allclose(state.params["e"], theta[:, 1], rtol=1e-9)
         np.testing.assert_allclose(state.average["k"], average[:, 0], rtol=1e-9)
         held = np.array([_means(*x, VALID) for x in average])
-        np.testing.assert_allclose(record["validation_loss"], held @ [2.0, 3.0, 50.0], rtol=1e-9)
+        found.append(held @ [2.0, 3.0, 50.0])
+        np.testing.assert_allclose(record["validation_loss"], found[-1], rtol=1e-9)
         for i, name in enumerate(("energy", "forces", "stress")):
             np.testing.assert_allclose(record[f"{name}_rmse"], np.sqrt(held[:, i]), rtol=1e-9)
     assert set(record) == {
         "loss", "alive", "validation_loss", "energy_rmse", "forces_rmse", "stress_rmse"
     }  # fmt: skip
-    np.testing.assert_allclose(trainer.result(state)["k"], seen[1][:, 0], rtol=1e-9)
+    best = np.array(seen)[np.argmin(found, axis=0), range(3), 0]
+    np.testing.assert_allclose(trainer.result(state)["k"], best, rtol=1e-9)
 
 
 def test_mini_batches_are_unbiased():
@@ -199,7 +201,9 @@ def test_mini_batches_are_unbiased():
 def test_it_learns(trainer, made):
     """To the noise of the labels; best parameters are those of the smallest validation loss."""
     history = made.history
-    assert np.all(history["validation_loss"][-1] < 0.05 * history["validation_loss"][0])
+    noise = _loss(*TRUTH, VALID)
+    assert np.all(history["validation_loss"][-1] < 1.2 * noise)
+    assert np.all(history["validation_loss"][0] > 5 * noise)
     k, e = (np.asarray(made.state.params[name]) for name in ("k", "e"))
     np.testing.assert_allclose(k, TRUTH[0], atol=0.05)
     np.testing.assert_allclose(e, TRUTH[1], atol=0.3)
@@ -221,7 +225,7 @@ def test_best_is_not_last(trainer, made):
     np.testing.assert_array_equal(trainer.result(state)["k"], made.params["k"])
     assert np.all(np.abs(state.params["k"] - TRUTH[0]) > 0.1)
     # the average starts again: it has left the spoiled parameters as a young one does
-    assert np.all(np.abs(state.average["k"] - state.params["k"]) < 0.3)
+    assert np.all(np.abs(state.average["k"] - state.params["k"]) < 0.5)
 
 
 def test_members_shuffle_on_their_own(trainer):
@@ -268,8 +272,8 @@ def test_a_member_that_is_lost_freezes(trainer, made):
     assert np.isnan(record["loss"][1])
     assert trainer.with_params(later, made.params).alive.all()
     lost = {name: x * np.array([1.0, np.nan, 1.0]) for name, x in START.items()}
-    whole = fit(KEY, trainer, lost, 40, stop=patience("validation_loss", 4))
-    assert len(whole.history["loss"]) < 40
+    whole = fit(KEY, trainer, lost, UPDATES, stop=patience("validation_loss", 4))
+    assert len(whole.history["loss"]) < UPDATES
     assert "not improved" in whole.stopped
     assert whole.history["alive"][:, 1].sum() == 0
     assert np.isfinite(whole.params["k"]).tolist() == [True, False, True]
