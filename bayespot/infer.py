@@ -226,7 +226,7 @@ def _observed_target(observed: Observed) -> samplers.Target:
         )
 
     def init(position: Any) -> Tracked:
-        # every chain simulates with noise of its own: the key is folded in by ``between``
+        # chains share it; trajectories of one renewal split it among them
         key = jax.random.key_data(jax.random.key(observed.seed))
         return observed.measurements.init(position["potential"], key)
 
@@ -312,14 +312,14 @@ def _draws(
 
 
 def runaway(noise: Any, start: Any, chain: int, factor: float = 5.0) -> bool:
-    """True for a chain that left its fit: its learned force or energy noise grew ``factor``-fold.
+    """True for a chain that left its fit: a noise scale it learns grew ``factor``-fold.
 
     A start from random weights has the spread of the labels as noise, one from a warm start its
     residuals; no equilibrium is that much worse than either.
     """
     grown = [
         np.median(np.asarray(noise[name])[chain]) - np.asarray(start[name])[chain]
-        for name in ("log_sigma_energy", "log_sigma_forces")
+        for name in noise
     ]
     return not bool(np.max(grown) < np.log(factor))
 

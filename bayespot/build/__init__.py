@@ -6,19 +6,24 @@ from bayespot.build.measurement import observable, observables
 from bayespot.build.potentials import potential
 from bayespot.build.simulation import md, simulated, stability, starting_frames
 from bayespot.build.splits import Splits, datasets, read_splits
+from bayespot.build.training import Input, frame_weights, read_input, trainer
 
 __all__ = [
+    "Input",
     "Splits",
     "datasets",
+    "frame_weights",
     "md",
     "observable",
     "observables",
     "posterior",
     "potential",
+    "read_input",
     "read_splits",
     "reference",
     "sampling",
     "simulated",
     "stability",
     "starting_frames",
+    "trainer",
 ]

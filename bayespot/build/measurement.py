@@ -97,6 +97,9 @@ def observables(config: cfg.Config, frames: list[Frame]) -> list[Observable]:
     """
     atoms, md = frames[0].atoms, config.md
     made = [observable(o, atoms, md, md.pressure) for o in config.observables]
+    for section in config.observables:
+        if isinstance(section, cfg.InTime):
+            _check_lags(section, md)
     door.check_history(System.from_ase(atoms), *simulation.md(md), made)
     return made
 
@@ -129,7 +132,6 @@ def observable(
         number = None if element is None else atomic_number(element, f"element of {name}")
         given["species" if isinstance(config, cfg.InTime) else "element"] = number
     if isinstance(config, cfg.InTime):
-        _check_lags(config, md)
         given["interval"] = md.stride * md.time_step
     if kind in ISOBARIC:
         given |= {"pressure": pressure, "volume": float(atoms.get_volume())}

@@ -78,13 +78,19 @@ def _ensemble(config: cfg.Dynamics, temperature: PerReplica, pressure: PerReplic
     )
 
 
-def simulated(config: cfg.Dynamics, frames: list[Frame]) -> list[Frame]:
+def simulated(config: cfg.Dynamics, frames: list[Frame] | None) -> list[Frame]:
     """The configurations simulations start from: the structure of [md.start], or training frames.
+
+    Args:
+        config: of the simulation.
+        frames: of training; None where there are none, and any element will do.
 
     Raises:
         UserError: no such structure, none that can be read, or elements training lacks.
     """
     if config.start is None:
+        if frames is None:
+            raise UserError("nothing says which atoms to simulate", "Give [md.start]")
         return starting_frames(frames)
     import ase.io
 
@@ -96,8 +102,9 @@ def simulated(config: cfg.Dynamics, frames: list[Frame]) -> list[Frame]:
     except Exception as error:  # ASE's readers raise what they like
         raise UserError(f"{path} cannot be read: {error}", "Give a file ASE reads") from error
     atoms = atoms.repeat(config.start.repeat)  # type: ignore[union-attr]
-    known = {int(z) for f in frames for z in f.atoms.numbers}
-    unknown = sorted({int(z) for z in atoms.numbers} - known)
+    found = {int(z) for z in atoms.numbers}
+    known = found if frames is None else {int(z) for f in frames for z in f.atoms.numbers}
+    unknown = sorted(found - known)
     if unknown:
         raise UserError(
             f"{path} holds elements {unknown} that training lacks", "Train on frames with them"

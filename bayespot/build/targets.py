@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bayespot import config as cfg
-from bayespot.build.measurement import observables
+from bayespot.build.measurement import observable
 from bayespot.data import Frame
 from bayespot.errors import UserError
 from bayespot.observables import MeanEnergy, Observable
@@ -19,38 +19,55 @@ def targets(config: cfg.FitConfig, frames: list[Frame]) -> tuple[Target, ...]:
     """One object for each ``[[targets]]``; ``frames`` are what is simulated.
 
     Raises:
-        UserError: an observable that cannot be simulated, or values that do not fit it.
+        UserError: an observable that cannot be had from kept frames, or values that do not fit it.
     """
-    made = {o.name: o for o in observables(config, frames)}
-    return tuple(_target(t, made[t.observable.name], config) for t in config.targets)
+    if config.md is None:
+        return ()
+    made: dict[str, Observable] = {}
+    found = []
+    for section in config.targets:
+        _, pressure = config.md.points[section.point]
+        new = observable(section.observable, frames[0].atoms, config.md, pressure)
+        name = new.name
+        if made.setdefault(name, new) != new:
+            raise UserError(
+                f"target {name} is another observable at state point {section.point}",
+                "Give its observable a name of its own",
+            )
+        if new.window:
+            raise UserError(
+                f"target {name} looks back in time, and kept frames have no past", "Remove it"
+            )
+        if isinstance(new, MeanEnergy) and config.data is not None:
+            raise UserError(
+                f"target {name} is an energy, whose zero comes from the labels of [data]",
+                "Remove it, or train without [data]",
+            )
+        found.append(_target(section, made[name]))
+    return tuple(found)
 
 
-def _target(section: cfg.TargetConfig, observable: Observable, config: cfg.FitConfig) -> Target:
-    if isinstance(observable, MeanEnergy) and config.data is not None:
-        raise UserError(
-            f"target {observable.name} is an energy, whose zero comes from the labels of [data]",
-            "Remove it, or train without [data]",
-        )
+def _target(section: cfg.TargetConfig, observable: Observable) -> Target:
     value, error = section.value, section.error
     if section.file is not None:
         value, found = _from_file(section.file, observable)
         error = found if error is None else error
     assert value is not None
     one = 1.0 if error is None else error
-    if observable.axis is None and (np.ndim(value) or np.ndim(one)):
+    shape = observable.shape
+    size = int(np.prod(shape))
+    if np.size(value) != size or (shape and not np.ndim(value)) or np.size(one) not in (1, size):
         raise UserError(
             f"target {observable.name} has {np.size(value)} values and {np.size(one)} errors, and"
-            " is a number",
-            "Give one value and one error",
-        )
-    if observable.axis is not None and np.ndim(value) == 0:
-        raise UserError(
-            f"target {observable.name} is one value, and the observable has"
-            f" {len(observable.axis)} bins",
-            "Give a value for each bin, or a file of columns",
+            f" the observable has {size}",
+            "Give a value for each, or a file of columns; one error, or one for each",
         )
     return Target(
-        observable, np.asarray(value, float), np.asarray(one, float), section.weight, section.point
+        observable,
+        np.reshape(value, shape),
+        np.reshape(one, shape if np.size(one) == size else ()),
+        section.weight,
+        section.point,
     )
 
 
@@ -64,6 +81,10 @@ def _from_file(path: Path, observable: Observable) -> tuple[Any, Any]:
     except (ValueError, OSError) as error:
         raise UserError(f"{path} is no table of numbers ({error})", fix) from error
     axis = observable.axis
+    if len(observable.shape) > 1:
+        raise UserError(
+            f"target {observable.name} is no curve, and {path} has columns of one", "Give value"
+        )
     least = 1 if axis is None else 2
     rows_fit = len(table) == 1 if axis is None else len(table) > 1
     if not rows_fit or table.shape[1] not in (least, least + 1) or not np.isfinite(table).all():

@@ -61,11 +61,6 @@ class FitConfig(Section):
         trainer = self.trainer
         return trainer.parts if isinstance(trainer, InterleavedTrainer) else (trainer,)
 
-    @property
-    def observables(self) -> tuple[Any, ...]:
-        """Of the targets: those of one name at several state points are one."""
-        return tuple({t.observable.name: t.observable for t in self.targets}.values())
-
     def part(self, kind: type[Section]) -> Any:
         """The section of that kind among the parts, or None."""
         return next((part for part in self.parts if isinstance(part, kind)), None)

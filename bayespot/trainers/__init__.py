@@ -1,6 +1,6 @@
 """Trainers of point estimates: one contract, alone, as an ensemble, or taking turns."""
 
-from bayespot.trainers.base import Fit, Record, Trainer, fit, patience
+from bayespot.trainers.base import Fit, Record, Stop, Trainer, fit, patience
 from bayespot.trainers.difftre import DiffTRe
 from bayespot.trainers.force_matching import ForceMatching
 from bayespot.trainers.interleave import Interleaved, give_up
@@ -29,6 +29,7 @@ __all__ = [
     "RelativeEntropy",
     "Resampler",
     "StABlE",
+    "Stop",
     "Target",
     "Trainer",
     "Weights",

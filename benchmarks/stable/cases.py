@@ -10,6 +10,7 @@ from bayespot.potentials import SchNet
 from bayespot.trainers import Weights
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
+WEIGHTS = Weights(energy=1.0, forces=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Pretraining:
     steps: int
     batch_size: int = 8
     learning_rate: float = 5e-3
-    weights: Weights = Weights(energy=1.0, forces=1.0)
+    weights: Weights = WEIGHTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,12 +112,12 @@ def cases(quick: bool) -> tuple[Case, ...]:
     aspirin = Case(
         "aspirin",
         "aspirin/md17_sgdml.extxyz",
-        SchNet((1, 6, 8), 5.0, features=16, interactions=2, basis=16),
+        SchNet((1, 6, 8), 5.0, features=8, interactions=2, basis=12),
         NVT(500.0, 0.5, friction=0.005),
         bond_deviation=0.25,
         min_distance=0.0,
         localized=False,
-        pretraining=Pretraining(200, 50, 6000),
+        pretraining=Pretraining(50, 50, 3000),
         teaching=Teaching(16, 60, 4, 250, 2, 3e-4, 10.0)
         if quick
         else Teaching(32, 120, 4, 500, 4, 3e-4, 10.0),
@@ -126,7 +127,7 @@ def cases(quick: bool) -> tuple[Case, ...]:
     water = Case(
         "water",
         "water_aimd/water64.extxyz",
-        SchNet((1, 8), 4.0, features=12, interactions=2, basis=12),
+        SchNet((1, 8), 3.5, features=8, interactions=2, basis=10),
         NVT(300.0, 1.0, thermostat="nose_hoover", relaxation_time=100.0),
         bond_deviation=0.5,
         min_distance=1.2,

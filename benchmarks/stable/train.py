@@ -30,7 +30,9 @@ class Made(NamedTuple):
 
 def like(problem: Problem) -> Any:
     """First parameters."""
-    return jax.tree.map(lambda x: x[None], problem.potential.init(jax.random.key(1), problem.system))
+    return jax.tree.map(
+        lambda x: x[None], problem.potential.init(jax.random.key(1), problem.system)
+    )
 
 
 def pretrain(case: Case, problem: Problem, where: Path) -> Made:
