@@ -109,3 +109,24 @@ def test_optimisation_weighs_energies_as_asked():
         return np.sqrt(np.mean((made.energy - np.asarray(posterior.data.energy)) ** 2))
 
     assert error(1000.0) < 0.5 * error(1e-3)
+
+
+def test_an_ensemble_has_the_noise_of_held_out_frames_and_is_chosen_by_it():
+    """Not the noise its optimiser had learned, which the training frames taught it."""
+    posterior = _posterior()
+    held_out = jax.tree.map(lambda x: x[:3], posterior.data)
+    held_out = held_out._replace(energy=held_out.energy + jnp.asarray([0.4, -0.4, 0.2]))
+    how = infer.Optimization(steps=40, learning_rate=0.02)
+    settings = infer.Sampling("ensemble", chains=2, draws=1, warm_start=how)
+    draws = infer.sample(jax.random.key(1), posterior, settings, held_out).flat()
+    params = jax.tree.map(jnp.asarray, draws["potential"])
+    gap = predict(posterior.likelihood.potential, params, held_out).energy - held_out.energy
+    rms = np.sqrt(np.mean(gap**2, axis=1))
+    np.testing.assert_allclose(np.exp(draws["noise"]["log_sigma_energy"]), rms, rtol=1e-5)
+    one = jax.tree.map(lambda x: x[0], {"potential": params, "noise": draws["noise"]})
+    loss = infer.validation_loss(posterior, one, validation=held_out)
+    other = one | {"noise": jax.tree.map(lambda x: x - 2.0, one["noise"])}
+    assert infer.validation_loss(posterior, other, validation=held_out) == loss
+    noise = jax.tree.map(jnp.asarray, one["noise"])
+    terms = posterior.likelihood.log_likelihood(one["potential"], noise, held_out)
+    assert float(loss) == pytest.approx(-float(jnp.mean(terms)), rel=1e-5)
