@@ -221,7 +221,11 @@ def sample_observed(
         checkpoint=None if checkpoint is None else checkpoint / "sampling",
         fingerprint=fingerprint,
         callback=None if callback is None else functools.partial(callback, "sample"),
-        between=functools.partial(_renewed, observed),
+        between=samplers.Between(
+            functools.partial(_renewed, observed),
+            observed.measurements.resampler.sizes,
+            observed.measurements.resampler.restore_sizes,
+        ),
     )
     return _draws(result)
 
@@ -333,8 +337,7 @@ def runaway(noise: Any, start: Any, chain: int, factor: float = 5.0) -> bool:
     residuals; no equilibrium is that much worse than either.
     """
     grown = [
-        np.median(np.asarray(noise[name])[chain]) - np.asarray(start[name])[chain]
-        for name in noise
+        np.median(np.asarray(noise[name])[chain]) - np.asarray(start[name])[chain] for name in noise
     ]
     return not bool(np.max(grown) < np.log(factor))
 

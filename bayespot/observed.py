@@ -34,11 +34,14 @@ class Tracked(NamedTuple):
         reference: the chain's trajectories.
         cached: snapshots of their frames.
         key: raw, of the next trajectories.
+        lists: leaves of lists with room for the neighbours in every frame.  As parts of the state
+            they make programs anew where they grow.
     """
 
     reference: Reference
     cached: Any
     key: Any
+    lists: tuple[jax.Array, ...]
 
 
 class Measurements:
@@ -75,11 +78,12 @@ class Measurements:
         self._prepared = jax.jit(self._prepare)
         self._counted = jax.jit(self._count)
 
-    def log_likelihood(
-        self, params: Any, tracked: Tracked, lists: Any
-    ) -> tuple[Float[Array, ""], jax.Array]:
-        """Of one chain, and whether neighbour lists were too small."""
-        values, variances, _, crowded = self.averages.of(
+    def log_likelihood(self, params: Any, tracked: Tracked) -> Float[Array, ""]:
+        """Of one chain."""
+        structure = jax.tree.structure(self.resampler.lists)
+        lists = jax.tree.unflatten(structure, tracked.lists)
+        # they have room: those who made the snapshots saw to it
+        values, variances, _, _ = self.averages.of(
             params, tracked.cached, tracked.reference, lists, errors=True
         )
         total = jnp.zeros(())
@@ -88,7 +92,7 @@ class Measurements:
             gap = jnp.asarray(target.value, value.dtype) - value
             terms = -0.5 * (gap**2 / variance + jnp.log(2 * jnp.pi * variance))
             total = total + target.weight * jnp.sum(terms)
-        return total, crowded
+        return total
 
     def init(self, params: Any, key: jax.Array) -> Tracked:
         """Of one chain: no trajectories yet."""
@@ -97,7 +101,8 @@ class Measurements:
         shapes = jax.eval_shape(self._prepare, one, empty.samples, self.resampler.lists)[0]
         cached = jax.tree.map(lambda s: jnp.zeros(s.shape[1:], s.dtype), shapes)
         alone = empty._replace(made=empty.made[None], failed=empty.failed[None])
-        return Tracked(jax.tree.map(lambda x: x[0], alone), cached, key)
+        lists = tuple(jax.tree.leaves(self.resampler.lists))
+        return Tracked(jax.tree.map(lambda x: x[0], alone), cached, key, lists)
 
     def _prepare(self, params: Any, samples: Any, lists: Any) -> tuple[Any, Any]:
         made, crowded = jax.lax.map(
@@ -138,7 +143,7 @@ class Measurements:
             left = self._roomy(lambda lists: self._counted(params, reference, lists))
             reference = reference._replace(fraction=left)
             if float(left.min()) >= self.refresh:
-                return tracked._replace(reference=_spread(reference))
+                return self._tracked(reference, tracked.cached, tracked.key)
         keys = jax.random.wrap_key_data(tracked.key)
         use, after = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         reference = self.resampler.renew(use[0], params, reference)
@@ -148,7 +153,15 @@ class Measurements:
                 "Start from better parameters, narrow the prior, or add a repulsive prior",
             )
         cached = self._roomy(lambda lists: self._prepared(params, reference.samples, lists))
-        return Tracked(_spread(reference), cached, jax.random.key_data(after))
+        return self._tracked(reference, cached, jax.random.key_data(after))
+
+    def _tracked(self, reference: Reference, cached: Any, key: Any) -> Tracked:
+        chains = len(reference.valid)
+        made, failed, lists = jax.tree.map(
+            lambda x: jnp.broadcast_to(x, (chains, *jnp.shape(x))),
+            (reference.made, reference.failed, tuple(jax.tree.leaves(self.resampler.lists))),
+        )
+        return Tracked(reference._replace(made=made, failed=failed), cached, key, lists)
 
     def _roomy(self, function: Any) -> Any:
         while True:
@@ -156,13 +169,6 @@ class Measurements:
             if not bool(crowded):
                 return made
             self.resampler.grow()
-
-
-def _spread(reference: Reference) -> Reference:
-    """Shared numbers repeated for each chain."""
-    chains = len(reference.valid)
-    made, failed = (jnp.broadcast_to(x, (chains,)) for x in (reference.made, reference.failed))
-    return reference._replace(made=made, failed=failed)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -216,7 +222,6 @@ class Observed:
         return self.prior.log_density(position["potential"]) / self.tau
 
     def log_density(self, position: Any, tracked: Tracked, batch: Any = None) -> jax.Array:
-        """Of one chain; NaN where neighbour lists were too small, which stops the chain."""
-        lists = self.measurements.resampler.lists
-        measured, crowded = self.measurements.log_likelihood(position["potential"], tracked, lists)
-        return self.rest(position, batch) + jnp.where(crowded, jnp.nan, measured) / self.tau
+        """Of one chain."""
+        measured = self.measurements.log_likelihood(position["potential"], tracked)
+        return self.rest(position, batch) + measured / self.tau

@@ -32,7 +32,14 @@ from bayespot.run_folder import (
     start_params,
     versions,
 )
-from bayespot.training_report import label_errors, log_noise, target_table, verdicts
+from bayespot.training_report import (
+    course,
+    label_errors,
+    log_noise,
+    resampler_of,
+    target_table,
+    verdicts,
+)
 
 
 def fit(config: cfg.FitConfig, folder: Path, progress: Progress | None = None) -> dict[str, Any]:
@@ -53,8 +60,8 @@ class _Job:
     def run(self) -> dict[str, Any]:
         with self._stage("read data"):
             self.input = build.read_input(self.config)
-            start, init, course, *self.measure = jax.random.split(
-                jax.random.key(self.config.run.seed), 5
+            start, init, walk, *self.measure = jax.random.split(
+                jax.random.key(self.config.run.seed), 6
             )
             self.trainer = build.trainer(self.config, self.input, start)
             self.data_hash = _data_hash(self.config, self.input)
@@ -66,7 +73,7 @@ class _Job:
         params = self._start(init)
         with self._stage("train"):
             made = trainers.fit(
-                course,
+                walk,
                 self.trainer,
                 params,
                 self.config.trainer.updates,
@@ -170,11 +177,8 @@ class _Job:
             "verdicts": draws.verdicts,
             "versions": versions(),
             "data_sha256": self.data_hash,
-            "last": {
-                name: values[-1].tolist() for name, values in made.history.items()
-                if values.ndim == 2
-            },
-        }  # fmt: skip
+            "course": course(made.history),
+        }
         if splits is not None:
             report["data"] = {
                 name: part.statistics()
@@ -184,11 +188,22 @@ class _Job:
         if self.input.targets:
             self.progress.note("simulate the first and the last parameters")
             report["targets"] = target_table(
-                self.trainer, self.input.targets, {"before": first, "after": made.params},
-                self.measure,
+                *self._resampler(), self.input.targets, {"before": first, "after": made.params},
+                self.measure[1:],
             )  # fmt: skip
         figures.write(self.folder, made.history, report)
         return report
+
+    def _resampler(self) -> tuple[trainers.Resampler, Any]:
+        """The trainer's; a new one where labels are all it knows and targets a check."""
+        own = resampler_of(self.trainer)
+        if own is not None:
+            return own
+        assert self.config.md is not None
+        simulation, more = build.simulation_of(
+            self.config.md, self.config.trainer.members, self.input, self.measure[0]
+        )
+        return trainers.Resampler(simulation, more["replicas"]), more["starts"]
 
     def _stage(self, name: str) -> Stage:
         return Stage(name, self.seconds, self.progress)

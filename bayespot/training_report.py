@@ -14,8 +14,9 @@ from bayespot.data import Batch
 from bayespot.likelihood import SIX
 from bayespot.potentials import Potential
 from bayespot.predict import predict
-from bayespot.trainers import Interleaved, Target, Trainer
+from bayespot.trainers import Interleaved, Resampler, StABlE, Target, Trainer
 from bayespot.trainers.averages import Averages
+from bayespot.trainers.reweighted import Reweighted
 
 
 def _residuals(potential: Potential, params: Any, batch: Batch) -> dict[str, np.ndarray]:
@@ -62,7 +63,7 @@ def log_noise(potential: Potential, params: Any, batch: Batch) -> dict[str, np.n
     }
 
 
-def _root_mean_square(gap: np.ndarray) -> np.ndarray:
+def _root_mean_square(gap: np.ndarray) -> Any:
     return np.sqrt(np.mean(gap**2, axis=-1))
 
 
@@ -80,22 +81,46 @@ def verdicts(params: Any, history: dict[str, np.ndarray]) -> tuple[tuple[str, ..
     return tuple(told), healthy
 
 
+def course(history: dict[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+    """First and last loss, and share of replicas that break, on average over members."""
+    told = {}
+    for name, values in history.items():
+        if name.split("/")[-1] in ("loss", "validation_loss", "label_loss", "unstable"):
+            means = [float(np.mean(x[np.isfinite(x)])) for x in values if np.isfinite(x).any()]
+            if means:
+                told[name] = (means[0], means[-1])
+    return told
+
+
+def resampler_of(trainer: Trainer) -> tuple[Resampler, Any] | None:
+    """Of the trainer, or the first of several, that simulates; and where its replicas start."""
+    several = trainer.trainers.values() if isinstance(trainer, Interleaved) else (trainer,)
+    for one in several:
+        if isinstance(one, Reweighted | StABlE):
+            return one.resampler, one.starts
+    return None
+
+
 def target_table(
-    trainer: Trainer, targets: Sequence[Target], params: dict[str, Any], keys: Sequence[jax.Array]
+    resampler: Resampler,
+    starts: Any,
+    targets: Sequence[Target],
+    params: dict[str, Any],
+    keys: Sequence[jax.Array],
 ) -> list[dict[str, Any]]:
     """Every target, and what fresh trajectories of each set of ``params`` give.
 
     Values are those of the members, errors the standard errors of their trajectories; None where
     all trajectories of a member failed.
     """
+    measure = _measure(Averages(resampler, targets))
     found = {
-        name: _simulated(trainer, targets, each, key)
+        name: _simulated(resampler, measure, starts, each, key)
         for (name, each), key in zip(params.items(), keys, strict=True)
     }
-    points = _simulates(trainer).resampler.points
     rows = []
     for number, target in enumerate(targets):
-        point, o = points[target.point], target.observable
+        point, o = resampler.points[target.point], target.observable
         row: dict[str, Any] = {
             "name": o.name,
             "title": o.title,
@@ -113,36 +138,30 @@ def target_table(
     return rows
 
 
-def _simulates(trainer: Trainer) -> Any:
-    """The trainer, or the first of several, that simulates."""
-    if isinstance(trainer, Interleaved):
-        return next(t for t in trainer.trainers.values() if hasattr(t, "resampler"))
-    return trainer
-
-
-def _simulated(
-    trainer: Trainer, targets: Sequence[Target], params: Any, key: jax.Array
-) -> list[tuple[np.ndarray, np.ndarray]] | None:
-    """Values and standard errors of each target, a leading axis of members."""
-    simulates = _simulates(trainer)
-    resampler = simulates.resampler
-    averages = Averages(resampler, targets)
-    starts = resampler.empty(params, simulates.starts, simulates.cells)
-    reference = resampler.renew(key, params, starts)
-    if int(reference.made) == 0:
-        return None
-    each = reference._replace(made=None, failed=None)
+def _measure(averages: Averages) -> Any:
+    """Values, variances (a leading axis of members) and whether lists were too small."""
 
     @jax.jit
-    def measure(params: Any, each: Any, lists: Any) -> Any:
+    def measure(params: Any, references: Any, lists: Any) -> Any:
         def one(x: Any) -> Any:
             cached, full = averages.prepare(x[0], x[1].samples, lists)
             values, variances, _, crowded = averages.of(x[0], cached, x[1], lists, errors=True)
             return values, variances, full | crowded
 
-        values, variances, crowded = jax.lax.map(one, (params, each))
+        values, variances, crowded = jax.lax.map(one, (params, references))
         return values, variances, jnp.any(crowded)
 
+    return measure
+
+
+def _simulated(
+    resampler: Resampler, measure: Any, starts: Any, params: Any, key: jax.Array
+) -> list[tuple[np.ndarray, np.ndarray]] | None:
+    """Values and standard errors of each target; None where trajectories failed."""
+    reference = resampler.renew(key, params, resampler.empty(params, starts))
+    if int(reference.made) == 0:
+        return None
+    each = reference._replace(made=None, failed=None)  # type: ignore[arg-type]
     while True:
         values, variances, crowded = measure(params, each, resampler.lists)
         if not bool(crowded):

@@ -39,6 +39,22 @@ class Block(NamedTuple):
     ess: float = np.nan
 
 
+class Between(NamedTuple):
+    """What no compiled program can do, such as simulations that targets rest on.
+
+    Attributes:
+        work: called on the host with the states of all chains; gives them back, positions as they
+            were.  Buffers may have grown.  It depends on the states and on ``sizes`` alone.
+        sizes: what a resumed run must know besides the states, as JSON: of buffers, say, on which
+            rounding depends.
+        restore: takes over what ``sizes`` gave in another process.
+    """
+
+    work: Callable[[State], State]
+    sizes: Callable[[], dict[str, Any]] = dict
+    restore: Callable[[dict[str, Any]], None] = lambda sizes: None
+
+
 class Result(NamedTuple):
     """Draws of all chains.
 
@@ -83,7 +99,7 @@ def run(
     callback: Callable[[Block], None] | None = None,
     mesh: jax.sharding.Mesh | None = None,
     stream: bool | None = None,
-    between: Callable[[State], State] | None = None,
+    between: Between | None = None,
 ) -> Result:
     """Run one chain for each leading entry of ``positions`` and return their draws.
 
@@ -107,9 +123,7 @@ def run(
         mesh: one-dimensional device mesh to shard the chains over; divides their number.
         stream: keep data on the host and send batches in blocks, gathered ahead; None streams
             memory-mapped data and data above half the device's free memory.
-        between: called on the host with the states of all chains, before the first block and after
-            each: work that no compiled program can do, such as simulations that targets rest on.
-            It keeps shapes, depends on nothing but the states, and leaves positions alone.
+        between: work on the host before the first block and after each.
 
     Raises:
         ValueError: burn-in no multiple of thinning, a batch larger than the data, a checkpoint
@@ -143,9 +157,11 @@ def run(
     chain_keys, carry = _shard(mesh, num_chains, (chain_keys, carry))
     like = _records(plan, carry, chain_keys, data, per_block)
     store = Store(checkpoint, fingerprint, *like)
-    carry = store.load(carry)
-    if between is not None and store.period == 0:
-        carry = carry._replace(states=between(carry.states))
+    carry = store.load(carry, may_grow=between is not None)
+    if between is not None and store.period:
+        between.restore(store.sizes)
+    elif between is not None:
+        carry = carry._replace(states=between.work(carry.states))
     if checkpoint is not None:
         _, carry = _shard(mesh, num_chains, (chain_keys, carry))
 
@@ -163,7 +179,8 @@ def run(
         draws, watched = jax.tree.map(lambda x, keep=keep: np.asarray(x)[keep], (draws, watched))
         info = jax.tree.map(np.asarray, info)
         if between is not None and period + length < len(kept):
-            carry = carry._replace(states=between(carry.states))
+            carry = carry._replace(states=between.work(carry.states))
+            store.sizes = between.sizes()
         store.append(carry, draws, watched, info, length)
         elapsed = time.perf_counter() - started
         watcher.look(store)

@@ -6,7 +6,7 @@ from bayespot.build.measurement import observable, observables
 from bayespot.build.potentials import potential
 from bayespot.build.simulation import md, simulated, stability, starting_frames
 from bayespot.build.splits import Splits, datasets, read_splits
-from bayespot.build.training import Input, frame_weights, read_input, trainer
+from bayespot.build.training import Input, frame_weights, read_input, simulation_of, trainer
 
 __all__ = [
     "Input",
@@ -23,6 +23,7 @@ __all__ = [
     "reference",
     "sampling",
     "simulated",
+    "simulation_of",
     "stability",
     "starting_frames",
     "trainer",

@@ -12,6 +12,14 @@ import numpy as np
 INK, BAND, SOFT, REFERENCE = "#1d3557", "#457b9d", "#a8c5d8", "#c1121f"
 
 
+POWERS = (-3, 5)
+"""Of ten, between which ticks have no exponent."""
+
+ABOVE: Any = {"frameon": False, "fontsize": 9, "ncols": 4, "loc": "lower center",
+              "bbox_to_anchor": (0.5, 1.0)}  # fmt: skip
+"""A legend that hides nothing."""
+
+
 def settings(salt: str) -> Any:
     """Of matplotlib: fixed ids, so that equal numbers give an equal page."""
     return {"svg.hashsalt": salt, "svg.fonttype": "none", "font.family": "sans-serif",
@@ -76,7 +84,8 @@ def curve(name: str, observable: dict[str, Any]) -> str:
             axes.set_ylim(bottom=0)
         else:
             axes.axhline(0, color="#888888", lw=0.6, zorder=0)
-        axes.legend(frameon=False, fontsize=9)
+        axes.ticklabel_format(axis="y", scilimits=POWERS)
+        axes.legend(**ABOVE)
 
     alt = f"{observable['title']}: mean, 68 and 95 percent bands, reference"
     return _svg(draw, (5.6, 3.0), alt, name)
@@ -100,7 +109,10 @@ def surface(name: str, observable: dict[str, Any]) -> str:
                                vmax=None if what == "95 % ±" else top)  # fmt: skip
             axes.set_title(what, fontsize=10)
             axes.set_xlabel(f"first {observable['axis_label']}")
-            axes.figure.colorbar(made, ax=axes, shrink=0.8, label=observable["unit"])
+            for set_ticks in (axes.set_xticks, axes.set_yticks):
+                set_ticks(np.linspace(extent[0], extent[1], 5))
+            bar = axes.figure.colorbar(made, ax=axes, shrink=0.8, label=observable["unit"])
+            bar.formatter.set_powerlimits(POWERS)
         all_axes[0].set_ylabel(f"second {observable['axis_label']}")
 
     alt = f"{observable['title']}: mean, half of the 95 percent interval, reference"
@@ -124,8 +136,7 @@ def components(name: str, observable: dict[str, Any]) -> str:
         axes.set_xticks(x, names, rotation=90 if len(names) > 9 else 0)
         axes.set_ylabel(observable["unit"])
         axes.set_xlim(-0.6, len(names) - 0.4)
-        axes.legend(frameon=False, fontsize=9, ncols=4, loc="lower center",
-                    bbox_to_anchor=(0.5, 1.0))  # fmt: skip
+        axes.legend(**ABOVE)
 
     alt = f"{observable['title']}: mean, 68 and 95 percent intervals, reference"
     return _svg(draw, (5.6, 3.0), alt, name)

@@ -20,13 +20,18 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     """What ``bayespot fit`` prints of ``fit.json``."""
     number = report["members"]
     yield ""
-    yield (
-        f"{number} member{'s' if number > 1 else ''}, {report['updates']} updates:"
-        f" {report['stopped']}"
-    )
+    why = report["stopped"]
+    if not why.endswith("updates made"):
+        why = f"{report['updates']} updates: {why}"
+    yield f"{number} member{'s' if number > 1 else ''}, {why}"
     for member, verdict in enumerate(report["verdicts"]):
         if verdict != "healthy":
             yield f"  member {member}: {verdict}"
+    if report["trainer"] != "force_matching":
+        yield ""
+        yield _columns("", ["first", "last"])
+        for name, values in report["course"].items():
+            yield _columns(name.replace("_", " "), [significant(x, 4) for x in values])
     if "errors" in report:
         yield from _errors(report["errors"], number)
     if "targets" in report:

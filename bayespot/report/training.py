@@ -92,6 +92,7 @@ def _lines(title: str, label: str, lines: list[Any], log: bool = True) -> Draw:
         found = np.concatenate([np.ravel(line[0]) for line in lines])
         if log and np.all(found[np.isfinite(found)] > 0):
             axes.set_yscale("log")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("update")
         axes.set_ylabel(label)
         axes.set_title(title, fontsize=10)

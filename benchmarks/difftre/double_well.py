@@ -93,9 +93,7 @@ def system(key: jax.Array, atoms: int = well.ATOMS) -> System:
     )
 
 
-def trainer(
-    work: Work, key: jax.Array, atoms: int = well.ATOMS, network: bool = False
-) -> DiffTRe:
+def trainer(work: Work, key: jax.Array, atoms: int = well.ATOMS, network: bool = False) -> DiffTRe:
     """As the paper trains: steps are not shortened, however little of the sample they leave."""
     ensemble = NVT(TEMPERATURE, well.TIME_STEP, "nose_hoover", relaxation_time=well.TAU)
     simulation = Simulation(Well(network), system(key, atoms), ensemble, work.length, keep=1)

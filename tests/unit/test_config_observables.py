@@ -16,8 +16,8 @@ from bayespot.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("compile_fast")
 KINDS = config.kinds(config.ObservableConfig)
-DIHEDRAL = {"kind": "dihedral", "atoms": [0, 1, 2, 3], "bins": 72}
-SURFACE = {"kind": "dihedral_surface", "first": [0, 1, 2, 3], "second": [1, 2, 3, 4], "bins": 72}
+DIHEDRAL = {"kind": "dihedral", "atoms": [0, 1, 2, 3], "bins": 180}
+SURFACE = {"kind": "dihedral_surface", "first": [0, 1, 2, 3], "second": [1, 2, 3, 4], "bins": 180}
 LAGS = {"lags": 5}
 NEEDED = {
     "bond_lengths": {"atoms": [[0, 1], [1, 2]]},
@@ -155,8 +155,8 @@ def test_what_the_simulation_says():
     )  # fmt: skip
     assert (one.pair, none.pair, three.triple) == ((18, 10), None, (18, 10, 18))
     assert (atom.element, moving.species, moving.interval) == (10, 18, 16.0)
-    roomy = made(crystal(), of("adf", room=5.0))[0].search.slots
-    assert roomy > 2 * made(crystal(), of("adf"))[0].search.slots
+    roomy = made(crystal(), of("adf", cutoff=4.5, room=5.0))[0].search.slots
+    assert roomy > 2 * made(crystal(), of("adf", cutoff=4.5))[0].search.slots
     volume = crystal().get_volume()
     cells, bulk, stiff, capacity, grows = made(
         crystal(), of("lattice_constant"), *map(of, ("bulk_modulus", "compressibility",
