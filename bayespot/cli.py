@@ -172,7 +172,15 @@ def validate(config: ConfigFile, debug: Debug = False) -> None:
         starts = build.simulated(settings.md, frames["train"])
         made = build.observables(settings, starts)
         potential = build.potential(settings.potential, frames["train"])
-        build.datasets(frames, potential.cutoff)
+        splits = build.datasets(frames, potential.cutoff)
+        if settings.sampler.fit is not None:
+            import jax
+
+            from bayespot.run_folder import fitted
+
+            posterior = build.posterior(settings.posterior, potential, splits.train)
+            like = jax.eval_shape(posterior.init, jax.random.key(0))
+            fitted(settings.sampler.fit, like, potential, splits.shift)
         build.stability(settings.md, starts)
         build.md(settings.md)
         build.reference(settings.reference, made)

@@ -30,7 +30,8 @@ def numbers(observable: dict[str, Any]) -> list[dict[str, Any]]:
         return [observable]
     made = []
     for i, what in enumerate(observable.get("components", ())):
-        one = {k: v[i] for k, v in observable.items() if isinstance(v, list)}
+        lists = {k: v for k, v in observable.items() if isinstance(v, list)}
+        one = {k: v[i] for k, v in lists.items() if k not in ("axis", "components")}
         one |= {"title": f"{observable['title']} {what}", "unit": observable["unit"]}
         if "coverage" in observable:
             one["coverage"] = {"inside95": float(one["low95"] <= one["reference"] <= one["high95"])}

@@ -8,7 +8,8 @@ Each member alternates between two phases (algorithm 1 of the paper's appendix A
   Boltzmann estimate of their gradient; until no more than ``f_min`` of the replicas break.
 
 One update simulates ``t`` steps of every replica of every member, whatever its phase, and members
-that learn take a step.  Replicas that broke count with where they stand, to the end.
+that learn take a step.  Replicas that the simulation stopped count with where they stand, to the
+end.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from jaxtyping import Array, Int
 
 from bayespot.data import Batch
 from bayespot.md import Session, Simulation
-from bayespot.md.stability import DRIFTED, RDFDeviation
+from bayespot.md.stability import RDFDeviation, Stability
 from bayespot.observables import Context
-from bayespot.trainers import rewinding
+from bayespot.trainers import rewinding, verdict
 from bayespot.trainers.base import Record, Stop, Trainer
 from bayespot.trainers.boltzmann import Boltzmann
 from bayespot.trainers.label_errors import LabelErrors, Weights
@@ -82,6 +83,7 @@ class StABlE(Trainer):
         rewind: int = 1,
         f_max: float = 0.5,
         f_min: float = 0.1,
+        limits: Stability | None = None,
         structure: Sequence[RDFDeviation] = (),
         neighborhoods: Neighborhoods | None = None,
         states: int | None = None,
@@ -103,7 +105,11 @@ class StABlE(Trainer):
         rewind: t, in blocks of the simulation.
         f_max: fraction of unstable replicas that ends a simulation phase.
         f_min: the largest that ends a learning phase.
-        structure: criteria of stability beyond those of the simulation.
+        limits: of stable configurations, looked at in the samples of each update. Replicas
+            beyond them still move until it ends, so that averages see how they break; the wider
+            limits of the simulation stop them there. None: only those of the simulation, which
+            leave no broken configuration in the averages.
+        structure: criteria of stability beyond both.
         neighborhoods: take the localized estimator; targets then are of one neighbourhood.
         states: samples in one estimate, several of which are averaged; None for all at once.
         labels: frames of quantum mechanics that shall not be forgotten.
@@ -118,10 +124,11 @@ class StABlE(Trainer):
         """
         self.simulation, self.optimizer = simulation, optimizer
         self.replicas, self.rewind, self.f_max, self.f_min = replicas, rewind, f_max, f_min
-        self.structure, self.starts, self.cells = tuple(structure), starts, cells
+        self.limits, self.structure = limits, tuple(structure)
+        self.starts, self.cells = starts, cells
         self.resampler = Resampler(simulation, replicas, batch_size=batch_size)
         refuse(
-            self.resampler, targets, f_max, f_min, rewind, states, self.structure, starts,
+            self.resampler, targets, f_max, f_min, rewind, states, self.structure, limits, starts,
             (label_weight, label_frames),
         )  # fmt: skip
         context = self.resampler.context(self.resampler.points[0])
@@ -169,9 +176,9 @@ class StABlE(Trainer):
             made = session.advance()
             blocks.append(made.frames)
             means.append(made.means)
-        drifted = self._drifted(means, here.reason.shape)
-        here = rewinding.end(here, session.carry, session.step, drifted)
         positions, cells, _ = (jnp.concatenate(x, axis=2) for x in zip(*blocks, strict=True))
+        broken = self._broken(positions, cells, means, here.reason.shape)
+        here = rewinding.end(here, session.carry, session.step, broken)
         params, optimizer, found = self._roomy(
             state.params, state.optimizer, positions, cells, jnp.asarray(learns),
             jax.random.split(use, members),
@@ -205,13 +212,19 @@ class StABlE(Trainer):
 
         return stop
 
-    def _drifted(self, means: list[Any], shape: tuple[int, ...]) -> jax.Array:
-        """(members, replicas) reason where the structure left the reference."""
-        lost = np.zeros(shape, np.int32)
-        if self.structure:
-            stacked = jax.tree.map(lambda *x: np.stack([np.asarray(y) for y in x]), *means)
-            for criterion in self.structure:
-                lost[criterion.first_failure(stacked) >= 0] = DRIFTED
+    def _broken(
+        self, positions: jax.Array, cells: jax.Array, means: list[Any], shape: tuple[int, ...]
+    ) -> jax.Array:
+        """(members, replicas) reason found in what the update kept, 0 for none."""
+        lost = verdict.of_structure(self.structure, means, shape)
+        while self.limits is not None:
+            found, crowded = verdict.of_frames(
+                self.limits, self.simulation.system, positions, cells, self.resampler.lists
+            )
+            if not bool(crowded):
+                lost = np.where(lost == 0, np.asarray(found), lost)
+                break
+            self.resampler.grow()
         return jnp.asarray(lost)
 
     def _roomy(self, *arguments: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bayespot.errors import UserError
 from bayespot.md import NVE, Simulation
-from bayespot.md.stability import RDFDeviation
+from bayespot.md.stability import RDFDeviation, Stability
 from bayespot.trainers.reference import Resampler
 from bayespot.trainers.targets import Target, check
 
@@ -22,6 +22,7 @@ def refuse(
     rewind: int,
     states: int | None,
     structure: Sequence[RDFDeviation],
+    limits: Stability | None,
     starts: Any,
     labels: tuple[float, int],
 ) -> None:
@@ -29,7 +30,7 @@ def refuse(
 
     Args:
         resampler: of the simulation and its replicas.
-        targets, f_max, f_min, rewind, states, structure, starts: as for ``StABlE``.
+        targets, f_max, f_min, rewind, states, structure, limits, starts: as for ``StABlE``.
         labels: weight, and frames in a mini-batch.
 
     Raises:
@@ -65,17 +66,20 @@ def refuse(
             f"starts have shape {np.shape(starts)}, and {replicas} replicas are simulated",
             "Give (members, replicas, atoms, 3)",
         )
-    _refuse_criteria(simulation, structure, rewind)
+    _refuse_criteria(simulation, structure, limits, rewind)
 
 
 def _refuse_criteria(
-    simulation: Simulation, structure: Sequence[RDFDeviation], rewind: int
+    simulation: Simulation,
+    structure: Sequence[RDFDeviation],
+    limits: Stability | None,
+    rewind: int,
 ) -> None:
-    stability = simulation.stability
-    if not (stability.bonds or stability.min_distance > 0 or structure):
+    known = [x for x in (simulation.stability, limits) if x is not None]
+    if not structure and not any(x.bonds or x.min_distance > 0 for x in known):
         raise UserError(
             "nothing says when a trajectory is unstable",
-            "Give the simulation a Stability with bonds or min_distance, or give structure",
+            "Give the simulation or limits bonds or min_distance, or give structure",
         )
     for criterion in structure:
         name = criterion.observable.name

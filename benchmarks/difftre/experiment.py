@@ -83,6 +83,10 @@ def _double_well(result: dict) -> str:
         other = double_well.typical(theirs)
     ratio = ratios(result)
     steps = (work["states"] + work["skip"]) * work["every"]
+
+    def per_step(times: dict) -> float | None:
+        return 1e6 * times["fresh"] / steps if times["fresh"] else None
+
     rows = [
         ("loss of the potential, first → last of 200 updates",
          f"{number(ours['exact_loss'][0])} → {number(ours['exact_loss'][-1])}", "1.8 → 1.4e-4",
@@ -99,6 +103,7 @@ def _double_well(result: dict) -> str:
          f"{number(wall['update'])} (core seconds: {number(core['update'])})", "3.7", "–"),
         (f"s per update with a new trajectory ({steps} steps)", number(own["fresh"], 3),
          "39.2 (1 100 000 steps)", number(other["fresh"], 3)),
+        ("the same, µs of each step", number(per_step(own)), "36", number(per_step(other))),
         ("s per update without", number(own["reused"], 3), "2.76 (10 000 states)",
          number(other.get("reused"), 3)),
         ("s of the first update, which compiles", number(ours["first_update_seconds"], 3), "–",
@@ -119,7 +124,7 @@ def _diamond(made: dict) -> str:
             for when in ("before", "after")
             for how in ("fluctuation", "strained")
         ]
-        rows.append((f"{name} / GPa", *cells, number(diamond.EXPERIMENT[i], 4),
+        rows.append((f"{name} / GPa", *cells, f"{diamond.EXPERIMENT[i]:g}",
                      (1070, 114, 560)[i]))  # fmt: skip
     pressures = [
         f"{p:.2f} ± {e:.2f}" for p, e in (made[w]["pressure"] for w in ("before", "after"))

@@ -10,7 +10,6 @@ from benchmarks.difftre import well
 from benchmarks.difftre.cases import DATA
 from benchmarks.difftre.diamond import EXPERIMENT
 
-
 PAPER_STEPS = 1_100_000  # of an update
 
 
@@ -84,7 +83,7 @@ def diamond(result: dict, path: Path) -> None:
         end = len(stiffness) * 1.04
         middle.errorbar(end, after[i], error[i], fmt="x", color=color, ms=5)
     middle.set(xlabel="update", ylabel="stiffness / GPa")
-    middle.legend(title="dots: experiment\ncrosses: explicit strain")
+    middle.legend(title="lines: experiment\ncrosses: explicit strain", loc="center right")
     right.plot(stress[:, :3].mean(axis=1), color=BLUE, label="normal, mean")
     right.plot(stress[:, 3:].mean(axis=1), color=ORANGE, label="shear, mean")
     right.axhline(0, color=GREY, ls=":", lw=1)

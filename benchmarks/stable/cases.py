@@ -43,7 +43,7 @@ class Teaching:
         blocks: of one update: t, and how far replicas go back.
         block_steps: steps of a block.
         keep: frames of ``STRIDE`` steps between two samples.
-        learning_rate: of Adam.
+        learning_rate: largest step, in the norm of all parameters.
         label_weight: lambda.
         f_max, f_min: unstable fractions that end the phases.
     """
@@ -86,6 +86,7 @@ class Case:
         potential: SchNet; its neighbours are counted.
         ensemble: thermostat and time step of all simulations, at the temperature of training.
         bond_deviation, min_distance: Angstrom, of the criteria while training.
+        stop_deviation, stop_distance: Angstrom, where a replica that broke is stopped.
         localized: learn from molecules with the energies of their own atoms.
         pretraining, teaching, judging: settings.
         paper: what Raja et al. report of their larger experiment.
@@ -97,6 +98,8 @@ class Case:
     ensemble: NVT
     bond_deviation: float
     min_distance: float
+    stop_deviation: float
+    stop_distance: float
     localized: bool
     pretraining: Pretraining
     teaching: Teaching
@@ -116,6 +119,8 @@ def cases(quick: bool) -> tuple[Case, ...]:
         NVT(500.0, 0.5, friction=0.005),
         bond_deviation=0.25,
         min_distance=0.0,
+        stop_deviation=0.75,
+        stop_distance=0.0,
         localized=False,
         pretraining=Pretraining(50, 50, 3000),
         teaching=Teaching(16, 60, 4, 250, 2, 3e-4, 10.0)
@@ -131,6 +136,8 @@ def cases(quick: bool) -> tuple[Case, ...]:
         NVT(300.0, 1.0, thermostat="nose_hoover", relaxation_time=100.0),
         bond_deviation=0.5,
         min_distance=1.2,
+        stop_deviation=1.0,
+        stop_distance=0.8,
         localized=True,
         pretraining=Pretraining(100, 20, 1500, batch_size=2),
         teaching=Teaching(4, 20, 2, 250, 2, 1e-3, 0.0)

@@ -37,6 +37,7 @@ def judge(case: Case, problem: Problem, models: dict[str, Any], temperature: flo
     block = round(1000 * how.block / time_step)
     blocks = round(how.picoseconds / how.block)
     curves = radial(problem) if case.localized else []
+    skipped = 1 if curves else 0  # blocks: diffusion looks back
     spread = EinsteinDiffusion(
         "diffusion", round(LAGS / (STRIDE * time_step)) + 1, STRIDE * time_step, species=8
     )
@@ -44,7 +45,7 @@ def judge(case: Case, problem: Problem, models: dict[str, Any], temperature: flo
         problem.potential,
         problem.system,
         ensemble,
-        Length(blocks * block, stride=STRIDE, blocks=blocks),
+        Length((blocks - skipped) * block, skipped * block, STRIDE, blocks - skipped),
         [*(c.observable for c in curves), spread] if curves else [DISTANCES],
         stability=Stability() if curves else Stability(problem.bonds, problem.lengths, BROKEN),
     )
@@ -57,7 +58,7 @@ def judge(case: Case, problem: Problem, models: dict[str, Any], temperature: flo
     frames = np.where(made.failed_at < 0, np.inf, made.failed_at / STRIDE - 1)
     for criterion in curves:
         lost = criterion.first_failure(made.means)
-        ended = np.where(lost < 0, np.inf, (lost + 1) * (block // STRIDE))
+        ended = np.where(lost < 0, np.inf, (lost + skipped) * (block // STRIDE))
         frames = np.minimum(frames, ended)
     picoseconds = frames * STRIDE * time_step / 1000
     found: dict[str, Any] = {"temperature": temperature, "horizon_ps": how.picoseconds}
@@ -75,12 +76,6 @@ def judge(case: Case, problem: Problem, models: dict[str, Any], temperature: flo
     return found
 
 
-def _weights(alive: np.ndarray, frames: np.ndarray, blocks: int, each: int) -> np.ndarray:
-    """(blocks, replicas): 1 where all of a block was stable."""
-    ended = np.minimum(frames, blocks * each)
-    return (ended[None] >= each * (1 + np.arange(blocks))[:, None]).astype(float) * alive
-
-
 def _molecule(problem: Problem, made: Trajectories, model: int, frames: Any, each: int) -> dict:
     """h(r) over all frames before each replica broke."""
     counts = made.means[DISTANCES.name]["counts"][:, model]  # lost frames count nought
@@ -95,8 +90,8 @@ def _liquid(
     frames: np.ndarray, each: int,
 ) -> dict:  # fmt: skip
     """Radial distributions and diffusion over whole blocks before each replica fell apart."""
-    blocks = len(made.temperature)
-    weights = _weights(np.ones(len(frames)), frames, blocks, each)
+    ended = each * (2 + np.arange(len(made.temperature)))  # one block came before
+    weights = (frames[None] >= ended[:, None]).astype(float)
     found: dict[str, Any] = {"rdf": {}, "rdf_error": {}, "stable_blocks": float(weights.sum())}
     total = max(weights.sum(), 1.0)
     for criterion in curves:
@@ -108,11 +103,10 @@ def _liquid(
         found["rdf"][name] = curve
         width = criterion.observable.high / criterion.observable.bins
         found["rdf_error"][name] = float(np.sum(np.abs(curve - criterion.reference)) * width)
-    # the lags of the first block reach back to before the start
-    late = weights * (np.arange(blocks) > 0)[:, None]
-    msd = np.einsum("br,brk->k", late, np.nan_to_num(made.means[spread.name]["msd"][:, model]))
-    if late.sum():
-        found["diffusion"] = float(spread.reduce({"msd": msd / late.sum()}, Context(0.0, 0)))
+    msd = np.nan_to_num(made.means[spread.name]["msd"][:, model])
+    if weights.sum():
+        mean = {"msd": np.einsum("br,brk->k", weights, msd) / total}
+        found["diffusion"] = float(spread.reduce(mean, Context(0.0, 0)))
     return found
 
 

@@ -98,9 +98,14 @@ def molecules(problem: Problem) -> Neighborhoods:
     )
 
 
-def criteria(case: Case, problem: Problem) -> Stability:
-    """While training."""
-    return Stability(problem.bonds, problem.lengths, case.bond_deviation, case.min_distance)
+def criteria(case: Case, problem: Problem) -> tuple[Stability, Stability]:
+    """While training: of a broken replica, and of one that went too far to learn from."""
+    limits = (
+        (case.bond_deviation, case.min_distance),
+        (case.stop_deviation, case.stop_distance),
+    )
+    broken, stopped = (Stability(problem.bonds, problem.lengths, *x) for x in limits)
+    return broken, stopped
 
 
 def _mean_bond(frame: Seen) -> jax.Array:

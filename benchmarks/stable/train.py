@@ -17,8 +17,6 @@ from bayespot.trainers import ForceMatching, StABlE, fit
 from benchmarks.stable.cases import STRIDE, Case
 from benchmarks.stable.problem import Problem, criteria, molecules, targets
 
-LABEL_FRAMES = 8  # of a mini-batch of labels in StABlE
-
 
 class Made(NamedTuple):
     """A model; parameters have a leading axis of one member."""
@@ -33,6 +31,11 @@ def like(problem: Problem) -> Any:
     return jax.tree.map(
         lambda x: x[None], problem.potential.init(jax.random.key(1), problem.system)
     )
+
+
+def descent(case: Case) -> optax.GradientTransformation:
+    """Steepest, as the paper's; wrecks make gradients of any size, so that steps are bounded."""
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(case.teaching.learning_rate))
 
 
 def pretrain(case: Case, problem: Problem, where: Path) -> Made:
@@ -56,12 +59,13 @@ def stabilise(case: Case, problem: Problem, params: Any, where: Path) -> Made:
     """StABlE from there."""
     how = case.teaching
     started = time.perf_counter()
+    broken, stopped = criteria(case, problem)
     simulation = Simulation(
         problem.potential,
         problem.system,
         case.ensemble,
         Length(how.block_steps, stride=STRIDE, blocks=1),
-        stability=criteria(case, problem),
+        stability=stopped,
         keep=how.keep,
     )
     # from ab-initio frames of the same temperature, each replica another
@@ -69,15 +73,16 @@ def stabilise(case: Case, problem: Problem, params: Any, where: Path) -> Made:
     trainer = StABlE(
         simulation,
         targets(case, problem),
-        optax.chain(optax.clip_by_global_norm(1.0), optax.adam(how.learning_rate)),
+        descent(case),
         replicas=how.replicas,
         rewind=how.blocks,
         f_max=how.f_max,
         f_min=how.f_min,
+        limits=broken,
         neighborhoods=molecules(problem) if case.localized else None,
         labels=problem.train if how.label_weight else None,
         label_weight=how.label_weight,
-        label_frames=LABEL_FRAMES,
+        label_frames=case.pretraining.frames,  # few: no noise from mini-batches
         weights=case.pretraining.weights,
         starts=jnp.asarray(problem.pool[chosen])[None],
     )
@@ -86,13 +91,13 @@ def stabilise(case: Case, problem: Problem, params: Any, where: Path) -> Made:
 
 
 def more_matching(case: Case, problem: Problem, params: Any, steps: int) -> Made:
-    """As many mini-batches of labels as StABlE took, at its learning rate, and nothing else."""
+    """As many steps as StABlE took, of the same length, on the labels alone."""
     started = time.perf_counter()
     trainer = ForceMatching(
         problem.potential,
         problem.train,
-        optax.adam(case.teaching.learning_rate),
-        batch_size=LABEL_FRAMES,
+        descent(case),
+        batch_size=case.pretraining.frames,
         steps=max(1, steps),
         weights=case.pretraining.weights,
     )

@@ -247,9 +247,11 @@ def test_its_members_are_simulated(labels):
         (lambda raw: raw.update(run={"seed": 1}), "fitted to energies of other frames"),
         (lambda raw: raw["sampler"].update(fit="no"), "holds no posterior.nc"),
     ):
-        done = _call("simulate", _changed(path, "wrong", change), "-o", folder / "wrong")
-        assert done.exit_code == 2
-        assert text in done.stderr
+        wrong = _changed(path, "wrong", change)
+        for command in (["validate", wrong], ["simulate", wrong, "-o", folder / "wrong"]):
+            done = _call(*command)
+            assert done.exit_code == 2
+            assert text in done.stderr
 
 
 def test_validate_knows_both(labels):

@@ -313,6 +313,44 @@ def test_structure_alone_decides():
     assert (record["unstable"] == 0).all()
 
 
+def test_limits_leave_what_breaks_in_the_averages():
+    """Replicas beyond them move on to the end of the update, and stand still from then on."""
+
+    def one_update(trainer):
+        seen, step = [], trainer._step
+
+        def spy(*arguments):
+            seen.append(np.asarray(arguments[2]))
+            return step(*arguments)
+
+        trainer._step = spy
+        state, record = trainer.update(trainer.init(jax.random.key(8), BOTH))
+        bonds = np.linalg.norm(np.diff(seen[0], axis=3), axis=-1)
+        return np.abs(bonds - LENGTH).max(axis=3), state, record["unstable"]
+
+    wide = Stability(BONDS, (LENGTH, LENGTH), 1.5)
+    trainer = _trainer(simulation=_simulation(stability=wide), limits=STABILITY, rewind=10)
+    deviation, state, unstable = one_update(trainer)
+    lost = deviation.max(axis=2) > 0.4
+    assert unstable[0] > 0.2
+    np.testing.assert_allclose(unstable, lost.mean(axis=1))
+    reason = np.asarray(state.trajectories.reason)
+    np.testing.assert_array_equal(reason != 0, lost)
+    assert set(reason[lost]) == {2}
+    assert (deviation[lost] > 0.4).sum() > 2 * lost.sum()
+    # back by t is before they broke
+    first = np.asarray(state.trajectories.past.position)[:, :, -1]
+    back = np.linalg.norm(np.diff(first, axis=2), axis=-1)
+    np.testing.assert_allclose(back, LENGTH, atol=1e-5)
+    later, _ = trainer.update(state._replace(phase=jnp.zeros_like(state.phase)))
+    before, after = (np.asarray(x.trajectories.now.position) for x in (state, later))
+    np.testing.assert_array_equal((before == after).all(axis=(2, 3)), lost)
+    # limits of the simulation alone take what broke out of the averages
+    deviation, _, unstable = one_update(_trainer(rewind=10))
+    assert unstable[0] > 0.2
+    assert deviation.max() < 0.4
+
+
 def test_settings_are_checked():
     cases = [
         ({"f_min": 0.5}, "f_min is 0.5 and f_max 0.5"),

@@ -86,7 +86,9 @@ def test_cells_of_the_reference_count_at_constant_pressure(folder):
     cells = np.stack([a.cell.array for a in ase.io.read(folder / "varied.xyz", ":")])
     np.testing.assert_allclose(made.data[0].cell, cells, rtol=1e-6)
     assert np.ptp(cells[:, 0, 0]) > 0.01
-    with pytest.raises(UserError, match=r"krypton.xyz has other sites than the simulation"):
+    with pytest.raises(UserError, match=r"same.xyz has other sites than the simulation"):
+        _build(folder, ENTROPY, start={**_start(folder), "repeat": [2, 1, 1]})
+    with pytest.raises(UserError, match=r"same.xyz holds elements \[18\] that training lacks"):
         _build(folder, {**ENTROPY, "reference": "krypton.xyz"}, start=_start(folder))
 
 

@@ -63,6 +63,16 @@ MOVING = {
     "isobaric_heat_capacity": (of("isobaric_heat_capacity"), "k_B", ()),
     "thermal_expansion": (of("thermal_expansion"), "1/K", ()),
 }
+
+
+class Full(LennardJones):
+    """With lists that hold each pair twice: observables then need none of their own."""
+
+    @property
+    def pairwise(self):
+        return False
+
+
 NPT = {"ensemble": "npt", "pressure": 0.5, "barostat_time": 50.0, "compressibility": 0.3,
        "barostat_interval": 1}  # fmt: skip
 REPLICAS = 2
@@ -74,7 +84,7 @@ def run(atoms, rows, **md):
     observables = made(atoms, *entries, **md)
     settings = build.md(parse(*entries, **md).md)
     blocks = simulate(
-        jax.random.key(0), LennardJones(3.4, 0.0104, 6.0), {}, System.from_ase(atoms), *settings,
+        jax.random.key(0), Full(3.4, 0.0104, 6.0), {}, System.from_ase(atoms), *settings,
         observables, replicas=REPLICAS,
     )  # fmt: skip
     assert not blocks.reason.any()
