@@ -110,7 +110,7 @@ def run(quick: bool) -> dict:
     system = timing.silicon()
     params = timing.draws(timing.SILICON, system, DRAWS)
     keys = jax.random.split(jax.random.key(2), DRAWS)
-    steps, repeats = (10, 3) if quick else (50, 5)
+    steps, repeats = 50, 5
     one = jax_md_run(system, steps)
     mapped = jax.jit(lambda p, k: jax.lax.map(lambda a: one(*a), (p, k)))
     vmapped = jax.jit(jax.vmap(one))
