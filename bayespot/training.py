@@ -69,6 +69,7 @@ class _Job:
         done = self.folder / "fit.json"
         if done.exists():
             self.progress.note("fitted already: fit.json")
+            finish(self.folder, {})
             return json.loads(done.read_text())
         params = self._start(init)
         with self._stage("train"):

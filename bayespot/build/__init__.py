@@ -1,12 +1,13 @@
 """From configuration to objects: data, potential, posterior, simulation, observables."""
 
 from bayespot.build.comparison import reference
+from bayespot.build.labels import frame_weights
 from bayespot.build.learning import posterior, sampling
 from bayespot.build.measurement import observable, observables
 from bayespot.build.potentials import potential
 from bayespot.build.simulation import md, simulated, stability, starting_frames
 from bayespot.build.splits import Splits, datasets, read_splits
-from bayespot.build.training import Input, frame_weights, read_input, simulation_of, trainer
+from bayespot.build.training import Input, read_input, simulation_of, trainer
 
 __all__ = [
     "Input",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from bayespot import config as cfg
 from bayespot.build.coarse import reference_frames
+from bayespot.build.labels import force_matching, optimizer
 from bayespot.build.potentials import potential
 from bayespot.build.simulation import simulated, stability, starting_frames, training_md
 from bayespot.build.splits import Splits, datasets, read_splits
@@ -22,7 +23,6 @@ from bayespot.potentials import Potential
 from bayespot.system import System
 from bayespot.trainers import (
     DiffTRe,
-    ForceMatching,
     Interleaved,
     RelativeEntropy,
     StABlE,
@@ -134,9 +134,11 @@ def trainer(config: cfg.FitConfig, made: Input, key: jax.Array) -> Trainer:
 def _part(section: Any, updates: int, config: cfg.FitConfig, made: Input, key: jax.Array) -> Any:
     """One trainer that makes ``updates`` in all."""
     if isinstance(section, cfg.ForceMatchingPart):
-        return _force_matching(section, updates, made)
+        assert made.splits is not None
+        return force_matching(section, updates, made.potential, made.splits)
     assert config.md is not None
-    simulation, more = simulation_of(config.md, config.trainer.members, made, key)
+    wider = section.wider if isinstance(section, cfg.StABlEPart) else 1.0
+    simulation, more = simulation_of(config.md, config.trainer.members, made, key, wider)
     if isinstance(section, cfg.StABlEPart):
         labels = None if made.splits is None else made.splits.train.batch
         return StABlE(
@@ -146,6 +148,7 @@ def _part(section: Any, updates: int, config: cfg.FitConfig, made: Input, key: j
             rewind=section.rewind,
             f_max=section.f_max,
             f_min=section.f_min,
+            limits=stability(config.md, made.starts) if wider > 1 else None,
             states=section.states,
             labels=labels if section.label_weight else None,
             label_weight=section.label_weight,
@@ -178,81 +181,27 @@ def _stacked(reference: list[list[Frame]]) -> tuple[list[np.ndarray], list[np.nd
 
 
 def simulation_of(
-    md: cfg.TrainingMD, members: int, made: Input, key: jax.Array
+    md: cfg.TrainingMD, members: int, made: Input, key: jax.Array, wider: float = 1.0
 ) -> tuple[Simulation, dict[str, Any]]:
-    """What trainers simulate, and their ``replicas`` and ``starts``, chosen at random."""
+    """What trainers simulate, and their ``replicas`` and ``starts``, chosen at random.
+
+    Trajectories stop ``wider`` times as far from healthy ones as ``md`` says.
+    """
     ensemble, length, replicas = training_md(md)
+    limits = stability(md, made.starts)
+    limits = dataclasses.replace(
+        limits,
+        max_bond_deviation=limits.max_bond_deviation * wider,
+        min_distance=limits.min_distance / wider,
+    )
     simulation = Simulation(
         made.potential,
         made.system,
         ensemble,
         length,
-        stability=stability(md, made.starts),
+        stability=limits,
         keep=1,
     )
     positions = jnp.asarray(np.stack([f.atoms.positions for f in made.starts]), float)
     choice = jax.random.randint(key, (members, replicas), 0, len(positions))
     return simulation, {"replicas": replicas, "starts": positions[choice]}
-
-
-def _force_matching(section: cfg.ForceMatchingPart, updates: int, made: Input) -> ForceMatching:
-    assert made.splits is not None
-    train = made.splits.train
-    epoch = len(train) // min(section.batch_size, len(train))
-    return ForceMatching(
-        made.potential,
-        train.batch,
-        optimizer(section.optimizer, updates * (section.steps or epoch)),
-        validation=made.splits.validation.batch,
-        batch_size=section.batch_size,
-        steps=section.steps,
-        weights=Weights(**dict(section.weights)),
-        frame_weights=frame_weights(section, train.frames),
-        average=section.average,
-        isotropic=section.isotropic,
-    )
-
-
-def frame_weights(section: cfg.ForceMatchingPart, frames: tuple[Frame, ...]) -> np.ndarray | None:
-    """(frames,) what each counts; None where all count alike.
-
-    Raises:
-        UserError: a frame without the number, or a config_type that no frame has.
-    """
-    if section.weight_key is None and not section.config_types:
-        return None
-    made = np.ones(len(frames))
-    types = [str(frame.atoms.info.get("config_type")) for frame in frames]
-    for name, weight in section.config_types.items():
-        here = np.array([t == name for t in types])
-        if not here.any():
-            found = ", ".join(sorted(set(types) - {"None"})) or "none"
-            raise UserError(
-                f"no training frame has config_type {name}, which [trainer] config_types weighs",
-                f"The frames have {found}",
-            )
-        made[here] *= weight
-    if section.weight_key is not None:
-        for i, frame in enumerate(frames):
-            try:
-                value = float(frame.atoms.info[section.weight_key])
-            except (KeyError, TypeError, ValueError) as error:
-                raise UserError(
-                    f"{frame.where} has no number {section.weight_key}",
-                    "Change weight_key in [trainer], or give every training frame one",
-                ) from error
-            made[i] *= value
-    return made
-
-
-def optimizer(section: cfg.Adam, steps: int) -> optax.GradientTransformation:
-    """Adam over ``steps`` steps in all."""
-    rate: Any = section.learning_rate
-    if section.decay == "cosine":
-        rate = optax.cosine_decay_schedule(rate, steps, section.last)
-    elif section.decay == "exponential":
-        rate = optax.exponential_decay(rate, steps, section.last)
-    adam = optax.adam(rate, b1=section.b1, b2=section.b2)
-    if section.clip is None:
-        return adam
-    return optax.chain(optax.clip_by_global_norm(section.clip), adam)

@@ -43,7 +43,7 @@ class Teaching:
         blocks: of one update: t, and how far replicas go back.
         block_steps: steps of a block.
         keep: frames of ``STRIDE`` steps between two samples.
-        learning_rate: largest step, in the norm of all parameters.
+        learning_rate: of Adam.
         label_weight: lambda.
         f_max, f_min: unstable fractions that end the phases.
     """

@@ -51,7 +51,8 @@ def _moments(draws):
     return x.mean(), x.std(), of_chains.std(ddof=1) / np.sqrt(len(of_chains))
 
 
-@pytest.mark.parametrize("name", ["sgld", pytest.param("sghmc", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BUILDS)
 def test_the_law_is_that_of_the_grid(name):
     draws = _sample(BUILDS[name])
     mean, sd = _grid(ERROR)

@@ -12,9 +12,9 @@ from ase.build import bulk
 
 from bayespot import build, config
 from bayespot.build.coarse import reference_frames
+from bayespot.build.labels import optimizer
 from bayespot.build.simulation import training_md
 from bayespot.build.targets import targets
-from bayespot.build.training import optimizer
 from bayespot.data import Frame
 from bayespot.errors import UserError
 from tests.unit.frames import WATER, labelled
