@@ -29,7 +29,7 @@ class Samples(NamedTuple):
     energy: Float[Array, " frames"]
 
     @property
-    def volume(self) -> Float[Array, " frames"]:
+    def volume(self) -> Float[Array, "*frames"]:
         """Angstrom^3."""
         return jnp.abs(jnp.linalg.det(self.cell))
 

@@ -222,7 +222,7 @@ def test_kill_9_and_the_result_is_the_same(labels, tmp_path):
 
 
 def test_its_members_are_simulated(labels):
-    folder = labels[0]
+    folder, out, _ = labels
     raw = {
         **{k: v for k, v in tomllib.loads(LABELS).items() if k in ("data", "potential")},
         "sampler": {"method": "fit", "fit": "out"},
@@ -237,11 +237,13 @@ def test_its_members_are_simulated(labels):
     assert "draws are the members of" in done.stdout
     assert "2 draws, 4 of 4 replicas stable" in done.stdout
     made = json.loads((folder / "simulated" / "simulation.json").read_text())
-    # fcc argon at rest and a little warmth: what the true potential says of the crystal
+    # argon at rest and a little warmth, and what was taken off the labels comes back
     atoms = bulk("Ar", "fcc", a=5.3, cubic=True).repeat(2)
     _label([atoms])
-    rest = atoms.get_potential_energy()
+    shift = Draws.load(out / "posterior.nc", {}, partly=True).provenance["energy_shift"]
+    rest = atoms.get_potential_energy() + 32 * shift["energies"][0]
     assert made["observables"]["mean_energy"]["mean"] == pytest.approx(rest, abs=0.1)
+    assert abs(shift["energies"][0]) > 0.02
     for change, text in (
         (lambda raw: raw["potential"].update(sigma=3.2), "fitted with another [potential]"),
         (lambda raw: raw.update(run={"seed": 1}), "fitted to energies of other frames"),
