@@ -87,6 +87,7 @@ class StABlE(Trainer):
         structure: Sequence[RDFDeviation] = (),
         neighborhoods: Neighborhoods | None = None,
         states: int | None = None,
+        within: bool = False,
         labels: Batch | None = None,
         label_weight: float = 10.0,
         label_frames: int = 8,
@@ -112,6 +113,8 @@ class StABlE(Trainer):
         structure: criteria of stability beyond both.
         neighborhoods: take the localized estimator; targets then are of one neighbourhood.
         states: samples in one estimate, several of which are averaged; None for all at once.
+        within: take covariances within each replica: in t steps none crosses what separates it
+            from the others.
         labels: frames of quantum mechanics that shall not be forgotten.
         label_weight: lambda, of their loss.
         label_frames: of a mini-batch.
@@ -129,7 +132,7 @@ class StABlE(Trainer):
         self.resampler = Resampler(simulation, replicas, batch_size=batch_size)
         refuse(
             self.resampler, targets, f_max, f_min, rewind, states, self.structure, limits, starts,
-            (label_weight, label_frames),
+            (label_weight, label_frames), within,
         )  # fmt: skip
         context = self.resampler.context(self.resampler.points[0])
         if neighborhoods is not None:
@@ -137,7 +140,7 @@ class StABlE(Trainer):
             context = Context(context.temperature, len(neighborhoods.groups[0]))
         estimator = Boltzmann(
             simulation.potential, simulation.system, tuple(targets), context, states,
-            neighborhoods, batch_size,
+            neighborhoods, batch_size, replicas if within else None,
         )  # fmt: skip
         errors = LabelErrors(simulation.potential, weights or Weights())
         self._labels = labels

@@ -25,12 +25,14 @@ def refuse(
     limits: Stability | None,
     starts: Any,
     labels: tuple[float, int],
+    within: bool,
 ) -> None:
     """Look at everything but neighbourhoods, which look at themselves.
 
     Args:
         resampler: of the simulation and its replicas.
-        targets, f_max, f_min, rewind, states, structure, limits, starts: as for ``StABlE``.
+        targets, f_max, f_min, rewind, states, structure, limits, starts, within: as for
+            ``StABlE``.
         labels: weight, and frames in a mini-batch.
 
     Raises:
@@ -55,6 +57,10 @@ def refuse(
         raise UserError(
             f"replicas is {replicas}, rewind {rewind} and states {states}",
             "Give at least 1, 1 and 2",
+        )
+    if within and states is not None:
+        raise UserError(
+            f"covariances are taken within replicas and within {states} states", "Choose one"
         )
     if not (labels[0] >= 0 and labels[1] >= 1):
         raise UserError(

@@ -83,6 +83,7 @@ def stabilise(case: Case, problem: Problem, params: Any, where: Path) -> Made:
         f_max=how.f_max,
         f_min=how.f_min,
         limits=broken,
+        within=not case.localized,
         neighborhoods=molecules(problem) if case.localized else None,
         labels=problem.train if how.label_weight else None,
         label_weight=how.label_weight,

@@ -357,6 +357,7 @@ def test_settings_are_checked():
         ({"f_max": 1.5}, "f_max 1.5"),
         ({"rewind": 0}, "rewind 0"),
         ({"states": 1}, "states 1"),
+        ({"states": 5, "within": True}, "within replicas and within 5 states"),
         ({"label_weight": -1.0}, "label_weight is -1"),
         ({"starts": jnp.zeros((1, 3, 3, 3))}, "and 12 replicas are"),
         ({"simulation": _simulation(stability=Stability())}, "nothing says when"),

@@ -134,7 +134,7 @@ def test_the_table_has_a_line_for_all():
     ]
     ends = {len(line) for line in lines[1:] if not line.endswith(")")}
     assert len(ends) == 1  # columns align, however long the labels
-    assert lines[2].split()[4:] == ["−3.000", "0.047", "0.013", "0.0012"]
+    assert lines[2].split()[4:] == ["−3.000", "0.041", "0.013", "0.0013"]
 
 
 def test_titles_and_marks_are_unique(tmp_path, monkeypatch):
