@@ -270,6 +270,7 @@ def test_validate_knows_both(labels):
     assert "[md.start]" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_page_on_training_runs_and_the_density_becomes_the_target(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     done = _call("fit", "argon.toml")
@@ -279,13 +280,13 @@ def test_the_page_on_training_runs_and_the_density_becomes_the_target(folder, mo
     density, curve = made["targets"]
     (before,), (error,) = density["before"]
     (after,), (last_error,) = density["after"]
-    assert abs(before - 1.7) > 0.05
-    assert abs(after - 1.7) < 0.02
+    assert abs(before - 1.8) > 0.1
+    assert abs(after - 1.8) < 0.03
     assert 0 < error < 0.02
     assert 0 < last_error < 0.02
     assert np.shape(curve["after"]) == (2, 1, 2)
     (line,) = re.findall(r"density \(g/cm³\) +(\S+ ± \S+) +(\S+) ± \S+ +(\S+) ±", done.stdout)
-    assert line[0] == "1.700 ± 0.010"
+    assert line[0] == "1.800 ± 0.010"
     assert float(line[1]) == pytest.approx(before, abs=0.01)
     assert float(line[2]) == pytest.approx(after, abs=0.01)
     assert (out / "targets.svg").is_file()
