@@ -123,9 +123,9 @@ def cases(quick: bool) -> tuple[Case, ...]:
         stop_distance=0.0,
         localized=False,
         pretraining=Pretraining(50, 50, 3000),
-        teaching=Teaching(16, 60, 4, 250, 2, 3e-4, 10.0)
+        teaching=Teaching(24, 60, 4, 200, 2, 1e-3, 1.0)
         if quick
-        else Teaching(32, 120, 4, 500, 4, 3e-4, 10.0),
+        else Teaching(64, 200, 4, 400, 4, 1e-3, 1.0),
         judging=Judging((500.0, 350.0), 16, 10.0) if quick else Judging((500.0, 350.0), 32, 50.0),
         paper="median 35 → 140 ps at 500 K; 75 % → <5 % unstable after 300 ps at 350 K",
     )
