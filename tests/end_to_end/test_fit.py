@@ -244,13 +244,13 @@ def test_its_members_are_simulated(labels):
     rest = atoms.get_potential_energy() + 32 * shift["energies"][0]
     assert made["observables"]["mean_energy"]["mean"] == pytest.approx(rest, abs=0.1)
     assert abs(shift["energies"][0]) > 0.02
-    for change, text in (
+    for i, (change, text) in enumerate((
         (lambda raw: raw["potential"].update(sigma=3.2), "fitted with another [potential]"),
         (lambda raw: raw.update(run={"seed": 1}), "fitted to energies of other frames"),
         (lambda raw: raw["sampler"].update(fit="no"), "holds no posterior.nc"),
-    ):
+    )):  # fmt: skip
         wrong = _changed(path, "wrong", change)
-        for command in (["validate", wrong], ["simulate", wrong, "-o", folder / "wrong"]):
+        for command in (["validate", wrong], ["simulate", wrong, "-o", folder / f"wrong{i}"]):
             done = _call(*command)
             assert done.exit_code == 2
             assert text in done.stderr
@@ -286,7 +286,7 @@ def test_the_page_on_training_runs_and_the_density_becomes_the_target(folder, mo
     assert 0 < last_error < 0.02
     assert np.shape(curve["after"]) == (2, 1, 2)
     (line,) = re.findall(r"density \(g/cm³\) +(\S+ ± \S+) +(\S+) ± \S+ +(\S+) ±", done.stdout)
-    assert line[0] == "1.800 ± 0.010"
+    assert line[0] == "1.800 ± 0.01"
     assert float(line[1]) == pytest.approx(before, abs=0.01)
     assert float(line[2]) == pytest.approx(after, abs=0.01)
     assert (out / "targets.svg").is_file()
