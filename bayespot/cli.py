@@ -1,4 +1,4 @@
-"""Command line: ``bayespot run | simulate | validate | template | --version``.
+"""Command line: ``bayespot run | simulate | fit | validate | template | --version``.
 
 Heavy imports happen inside the commands, so that help and mistakes answer at once.
 """
@@ -84,6 +84,26 @@ def simulate(
     _job("simulate", config, output, fresh, debug, done)
 
 
+@app.command()
+def fit(
+    config: ConfigFile, output: Output = None, fresh: Fresh = False, debug: Debug = False
+) -> None:
+    """Train potentials on labels, on observables, or on configurations ([trainer] says which).
+
+    A killed or finished fit continues where it stopped.
+    Its members serve others as draws: [sampler] method = "fit".
+    """
+
+    def done(made: dict, folder: Path, seconds: float) -> None:  # type: ignore[type-arg]
+        from bayespot.report.fit_table import lines
+
+        for line in lines(made):
+            typer.echo(line)
+        typer.echo(f"\n{folder / 'fit.json'}  ({seconds:.0f} s in all)")
+
+    _job("fit", config, output, fresh, debug, done)
+
+
 def _job(
     name: str,
     config: Path,
@@ -92,13 +112,13 @@ def _job(
     debug: bool,
     done: Callable[[dict, Path, float], None],  # type: ignore[type-arg]
 ) -> None:
-    """Run ``pipeline.NAME`` in a run directory with its log."""
+    """Do ``pipeline.NAME``, or a fit, in a run directory with its log."""
     started = time.perf_counter()
 
     def work() -> None:
-        from bayespot.config import load
+        from bayespot.config import load, load_fit
 
-        settings = load(config)
+        settings = (load_fit if name == "fit" else load)(config)
         folder = output or Path("runs") / config.stem
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder} is a file", "Give a directory with --output")
@@ -117,10 +137,13 @@ def _job(
         log.addHandler(handler)
         typer.echo(f"{settings.title} -> {folder}")
         try:
-            from bayespot import pipeline
             from bayespot.progress import Progress
 
-            made = getattr(pipeline, name)(settings, folder, Progress())
+            if name == "fit":
+                from bayespot import training as does
+            else:
+                from bayespot import pipeline as does
+            made = getattr(does, name)(settings, folder, Progress())
         except Exception as error:
             log.error("%s: %s", type(error).__name__, error)
             raise
@@ -137,15 +160,27 @@ def validate(config: ConfigFile, debug: Debug = False) -> None:
     """Check a configuration and its data without running anything."""
 
     def work() -> None:
+        from bayespot.config import load, trains
+
+        if trains(config):
+            _validate_fit(config)
+            return
         from bayespot import build
-        from bayespot.config import load
 
         settings = load(config)
         frames = build.read_splits(settings.data, settings.run.seed)
         starts = build.simulated(settings.md, frames["train"])
         made = build.observables(settings, starts)
         potential = build.potential(settings.potential, frames["train"])
-        build.datasets(frames, potential.cutoff)
+        splits = build.datasets(frames, potential.cutoff)
+        if settings.sampler.fit is not None:
+            import jax
+
+            from bayespot.run_folder import fitted
+
+            posterior = build.posterior(settings.posterior, potential, splits.train)
+            like = jax.eval_shape(posterior.init, jax.random.key(0))
+            fitted(settings.sampler.fit, like, potential, splits.shift)
         build.stability(settings.md, starts)
         build.md(settings.md)
         build.reference(settings.reference, made)
@@ -155,20 +190,43 @@ def validate(config: ConfigFile, debug: Debug = False) -> None:
     _guard(work, debug)
 
 
+def _validate_fit(config: Path) -> None:
+    import jax
+
+    from bayespot import build
+    from bayespot.config import load_fit
+
+    settings = load_fit(config)
+    with jax.enable_x64(settings.run.precision == "float64"):
+        made = build.read_input(settings)
+        build.trainer(settings, made, jax.random.key(0))
+    told = []
+    if made.splits is not None:
+        sizes = zip(("train", "validation", "test"), made.splits[:3], strict=True)
+        told.append(", ".join(f"{len(part)} {name}" for name, part in sizes) + " frames")
+    if made.reference:
+        told.append(f"{sum(map(len, made.reference))} reference configurations")
+    if made.targets:
+        told.append(f"{len(made.targets)} targets")
+    typer.echo(f"{config} is valid: {', '.join(told)}")
+
+
 @app.command()
-def template() -> None:
+def template(
+    fit: Annotated[bool, typer.Option("--fit", help="For bayespot fit.")] = False,
+) -> None:
     """Print a commented configuration to start from."""
-    typer.echo(files("bayespot").joinpath("template.toml").read_text(encoding="utf-8"), nl=False)
-
-
-def _line_of(*cells: str) -> None:
-    typer.echo((f"  {cells[0]:30s}" + "".join(f"{c:>14s}" for c in cells[1:])).rstrip())
+    name = "template_fit.toml" if fit else "template.toml"
+    typer.echo(files("bayespot").joinpath(name).read_text(encoding="utf-8"), nl=False)
 
 
 def _summary(report: dict) -> None:  # type: ignore[type-arg]
-    from bayespot.report.page import significant as sig
+    from bayespot.report.table import columns
+    from bayespot.report.table import significant as sig
 
-    line = _line_of
+    def line(*cells: str) -> None:
+        typer.echo(columns(*cells))
+
     typer.echo("\nTest set")
     line("", "RMSE", "in 68 %", "in 95 %", "miscal. area")
     for name, c in report["calibration"].items():
@@ -189,47 +247,9 @@ def _stability(made: dict) -> None:  # type: ignore[type-arg]
 
 
 def _observables(report: dict) -> None:  # type: ignore[type-arg]
-    from bayespot.report.page import rounded as near
-    from bayespot.report.page import significant as sig
+    from bayespot.report.table import table
 
-    line = _line_of
-    compared = any("coverage" in o for o in report["observables"].values())
-    typer.echo("\nObservables (95 % ±: half of the interval; the rest are standard deviations)")
-    more = ["ref. in 95 %"] if compared else []
-    line("", "mean", "95 % ±", "parameter", "MD of mean", *more)
-    for o in report["observables"].values():
-        known = o.get("coverage")
-        more = [f"{100 * known['inside95']:.0f} %" if known else "-"] if compared else []
-        if "axis" in o:
-            width = f"{100 * known['relative_width95']:.0f} %" if known else ""
-            line(o["title"], "(curve)", width, "", "", *more)
-            _peaks(o)
-        else:
-            half = (o["high95"] - o["low95"]) / 2
-            line(
-                f"{o['title']} ({o['unit']})",
-                near(o["mean"], o["total"]),
-                *(sig(x, 2) for x in (half, o["parameter"], o["md_of_mean"])),
-                *more,
-            )  # fmt: skip
-
-
-def _peaks(o: dict, most: int = 3) -> None:  # type: ignore[type-arg]
-    """The highest points of a curve, with their intervals."""
-    from bayespot.report.page import rounded as near
-    from bayespot.report.page import significant as sig
-
-    mean = o["mean"]
-    tops = [
-        i
-        for i in range(1, len(mean) - 1)
-        if mean[i] >= mean[i - 1] and mean[i] > mean[i + 1] and mean[i] > 0.2 * max(mean)
-    ]
-    for i in sorted(sorted(tops, key=lambda i: -mean[i])[:most]):
-        half = (o["high95"][i] - o["low95"][i]) / 2
-        at = f"  peak at {o['axis'][i]:.4g} {o['axis_label'].split(' / ')[-1]}"
-        _line_of(at, near(mean[i], o["total"][i]), sig(half, 2),
-                 sig(o["parameter"][i], 2), sig(o["md_of_mean"][i], 2))  # fmt: skip
+    typer.echo("\n" + "\n".join(table(report["observables"])))
 
 
 def _guard(work, debug: bool) -> None:  # type: ignore[no-untyped-def]

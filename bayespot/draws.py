@@ -106,19 +106,20 @@ class Draws:
         write_atomically(path, lambda partial: data.to_netcdf(str(partial), engine="h5netcdf"))
 
     @classmethod
-    def load(cls, path: Path, like: Any) -> Draws:
+    def load(cls, path: Path, like: Any, *, partly: bool = False) -> Draws:
         """Read what ``save`` wrote.
 
         Args:
             path: NetCDF file.
             like: pytree of one draw (arrays or shapes), for instance
                 ``jax.eval_shape(posterior.init, key)``.
+            partly: the file may hold more parameters than ``like``.
 
         Raises:
             UserError: the file holds other parameters.
         """
         try:
-            return cls._read(path, like)
+            return cls._read(path, like, partly)
         except (OSError, KeyError) as error:
             raise UserError(
                 f"{path} cannot be read as posterior draws ({error})",
@@ -126,7 +127,7 @@ class Draws:
             ) from error
 
     @classmethod
-    def _read(cls, path: Path, like: Any) -> Draws:
+    def _read(cls, path: Path, like: Any, partly: bool) -> Draws:
         import xarray as xr
 
         with (
@@ -136,7 +137,7 @@ class Draws:
             leaves = []
             wanted = _named(like)
             extra = sorted({str(n) for n in posterior.data_vars} - {n for n, _ in wanted})
-            if extra:
+            if extra and not partly:
                 raise UserError(
                     f"{path} holds a parameter {extra[0]} that this potential lacks",
                     "It belongs to another potential: use the configuration it was made with",

@@ -50,6 +50,16 @@ def save_arrays(path: Path, arrays: Sequence[Any], header: dict[str, Any]) -> No
     write_atomically(path, write)
 
 
+def save_named(path: Path, arrays: dict[str, Any]) -> None:
+    """Arrays by name, as npz that ``numpy.load`` reads, atomically."""
+
+    def write(partial: Path) -> None:
+        with open(partial, "wb") as file:
+            np.savez(file, allow_pickle=False, **{k: np.asarray(x) for k, x in arrays.items()})
+
+    write_atomically(path, write)
+
+
 def load_arrays(path: Path) -> tuple[list[np.ndarray], dict[str, Any]]:
     """What ``save_arrays`` wrote."""
     with np.load(path, allow_pickle=False) as file:

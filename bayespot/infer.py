@@ -16,6 +16,7 @@ import optax
 import samplers
 from bayespot.data import Batch
 from bayespot.draws import Draws
+from bayespot.observed import Observed, Tracked
 from bayespot.posterior import Posterior
 from bayespot.predict import predict
 
@@ -178,6 +179,90 @@ def sample(
     return _draws(result, positions, dead)
 
 
+def sample_observed(
+    key: jax.Array,
+    observed: Observed,
+    build: Callable[[samplers.Target], samplers.Sampler],
+    settings: Sampling,
+    *,
+    starts: Any = None,
+    steps_per_block: int = 10,
+    checkpoint: Path | None = None,
+    fingerprint: str = "",
+    callback: Callback | None = None,
+) -> Draws:
+    """Draw from a posterior in which measured observables speak too.
+
+    Args:
+        key: from ``jax.random.key``.
+        observed: what to sample.
+        build: a sampler that takes gradients and needs no full density: ``samplers.psgld``,
+            ``sghmc``, ``ensemble`` and their kind.
+        settings: chains, draws, burn-in, thinning and batch size are read.
+        starts: first positions, leading chain axis; random where None.
+        steps_per_block: steps between two looks at the effective samples, about; a whole number
+            of periods.
+        checkpoint, fingerprint, callback: as for ``sample``.
+    """
+    init_key, run_key = jax.random.split(key)
+    if starts is None:
+        starts = jax.vmap(observed.init)(jax.random.split(init_key, settings.chains))
+    data = None if observed.posterior is None else observed.posterior.data
+    result = samplers.run(
+        run_key,
+        build(_observed_target(observed)),
+        starts,
+        data,
+        batch_size=min(settings.batch_size, observed.data_size) if data is not None else None,
+        num_burn_in=settings.burn_in,
+        num_draws=settings.draws,
+        thinning=settings.thinning,
+        periods_per_block=max(1, steps_per_block // settings.thinning),
+        checkpoint=None if checkpoint is None else checkpoint / "sampling",
+        fingerprint=fingerprint,
+        callback=None if callback is None else functools.partial(callback, "sample"),
+        between=samplers.Between(
+            functools.partial(_renewed, observed),
+            observed.measurements.resampler.sizes,
+            observed.measurements.resampler.restore_sizes,
+        ),
+    )
+    return _draws(result)
+
+
+def _observed_target(observed: Observed) -> samplers.Target:
+    """Trajectories travel in the state of the gradient estimator."""
+
+    def no_density(*unused: Any) -> Any:
+        raise ValueError(
+            "measured observables have no density without trajectories: this sampler needs one;"
+            " use samplers.psgld, sghmc or another that takes gradients alone"
+        )
+
+    def init(position: Any) -> Tracked:
+        # chains share it; trajectories of one renewal split it among them
+        key = jax.random.key_data(jax.random.key(observed.seed))
+        return observed.measurements.init(position["potential"], key)
+
+    def estimate(state: Tracked, position: Any, batch: Any) -> tuple[jax.Array, Any]:
+        return jax.value_and_grad(observed.log_density)(position, state, batch)
+
+    return samplers.Target(
+        no_density, no_density, observed.data_size, samplers.Estimator(init, estimate)
+    )
+
+
+def _renewed(observed: Observed, states: Any) -> Any:
+    """States of all chains, with trajectories made anew where one needs it."""
+
+    def renew(node: Any) -> Any:
+        if not isinstance(node, Tracked):
+            return node
+        return observed.measurements.renewed(states.position["potential"], node)
+
+    return jax.tree.map(renew, states, is_leaf=lambda x: isinstance(x, Tracked))
+
+
 def _sampler(posterior: Posterior, settings: Sampling) -> samplers.Sampler:
     if settings.method == "nuts":
         return samplers.nuts(target(posterior), num_warmup=settings.burn_in)
@@ -246,14 +331,13 @@ def _draws(
 
 
 def runaway(noise: Any, start: Any, chain: int, factor: float = 5.0) -> bool:
-    """True for a chain that left its fit: its learned force or energy noise grew ``factor``-fold.
+    """True for a chain that left its fit: a noise scale it learns grew ``factor``-fold.
 
     A start from random weights has the spread of the labels as noise, one from a warm start its
     residuals; no equilibrium is that much worse than either.
     """
     grown = [
-        np.median(np.asarray(noise[name])[chain]) - np.asarray(start[name])[chain]
-        for name in ("log_sigma_energy", "log_sigma_forces")
+        np.median(np.asarray(noise[name])[chain]) - np.asarray(start[name])[chain] for name in noise
     ]
     return not bool(np.max(grown) < np.log(factor))
 

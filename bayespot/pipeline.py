@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import logging
-import shutil
-import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +28,16 @@ from bayespot.observables import Context, Observable
 from bayespot.predict import predict
 from bayespot.progress import Progress
 from bayespot.propagate import propagate
+from bayespot.run_folder import (
+    Stage,
+    bare_names,
+    claim,
+    finish,
+    fitted,
+    fitted_hash,
+    versions,
+)
 from bayespot.uncertainty import Coverage, Estimate, coverage, draw_values, estimate
-
-PACKAGES = ("bayespot", "jax", "jaxlib", "jax-md", "numpyro", "blackjax", "optax", "arviz",
-            "dm-haiku", "numpy", "scipy", "ase")  # fmt: skip
 
 
 def run(config: Config, folder: Path, progress: Progress | None = None) -> dict[str, Any]:
@@ -58,11 +60,6 @@ def simulate(config: Config, folder: Path, progress: Progress | None = None) -> 
     """
     with jax.enable_x64(config.run.precision == "float64"):
         return _Job(config, folder, progress or Progress(enabled=False)).simulate()
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything that numbers depend on."""
-    return {name: version(name) for name in PACKAGES}
 
 
 class _Job:
@@ -91,11 +88,7 @@ class _Job:
         return made
 
     def _finish(self) -> None:
-        # a stage that was done before keeps its time
-        path = self.folder / "timings.json"
-        before = json.loads(path.read_text()) if path.exists() else {}
-        files.write_text(path, json.dumps({**before, **self.seconds}, indent=2) + "\n")
-        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        finish(self.folder, self.seconds)
 
     def _trajectories(self) -> tuple[Draws, Trajectories]:
         """All stages but the last."""
@@ -122,45 +115,24 @@ class _Job:
 
     def _open(self) -> None:
         """Claim the folder, or find that it is ours already."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        text = dumps(self.config)
-        packages = versions()
-        # Versions too: a run continued with another version would be neither one's result.
         identity = {
             "settings": _without_paths(self.config),
             "potential": hashlib.sha256(repr(self.potential).encode()).hexdigest(),
             "data": self.data_hash,
-            "versions": packages,
         }
-        self.fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        marker = self.folder / "fingerprint.json"
-        if marker.exists():
-            stored = json.loads(marker.read_text())
-            # through JSON as well: tuples become lists
-            what = [k for k, v in json.loads(json.dumps(identity)).items() if stored.get(k) != v]
-            if what:
-                # settings (the seed) split the data, and potentials are made of both
-                for cause, effects in (
-                    ("settings", ("data", "potential")),
-                    ("data", ("potential",)),
-                ):
-                    if cause in what:
-                        what = [k for k in what if k not in effects]
-                raise UserError(
-                    f"{self.folder} holds a run with other {' and '.join(what)}",
-                    "Choose another directory with --output, or start over with --fresh",
-                )
-        else:
-            files.write_text(self.folder / "config.toml", text)
-            files.write_text(marker, json.dumps(identity, indent=2) + "\n")
-        log = logging.getLogger("bayespot")
-        log.info("versions %s", json.dumps(packages))
-        log.info(
+        if self.config.sampler.fit is not None:
+            identity["fit"] = fitted_hash(self.config.sampler.fit)
+        self.fingerprint = claim(self.folder, dumps(self.config), identity)
+        logging.getLogger("bayespot").info(
             "seed %d, device %s, data %s",
             self.config.run.seed, jax.devices()[0].device_kind, self.data_hash,
         )  # fmt: skip
 
     def _sample(self, key: jax.Array) -> Draws:
+        if self.config.sampler.fit is not None:
+            self.progress.note(f"draws are the members of {self.config.sampler.fit}")
+            like = jax.eval_shape(self.posterior.init, key)
+            return fitted(self.config.sampler.fit, like, self.potential, self.splits.shift)
         path = self.folder / "posterior.nc"
         if path.exists():
             like = jax.eval_shape(self.posterior.init, key)
@@ -180,7 +152,9 @@ class _Job:
             draws = dataclasses.replace(
                 draws,
                 provenance={
-                    "config": dumps(self.config.model_copy(update={"data": _names(self.config)})),
+                    "config": dumps(
+                        self.config.model_copy(update={"data": bare_names(self.config.data)})
+                    ),
                     "data_sha256": self.data_hash,
                     "seed": self.config.run.seed,
                     "versions": versions(),
@@ -284,7 +258,12 @@ class _Job:
 
     def _observables(self, trajectories: Trajectories) -> dict[str, Any]:
         estimates = self._estimates(trajectories)
-        return {o.name: _observable_json(o, *estimates[o.name]) for o in self.observables}
+        made = {o.name: _observable_json(o, *estimates[o.name]) for o in self.observables}
+        titles = [content["title"] for content in made.values()]
+        for name, content in made.items():
+            if titles.count(content["title"]) > 1:
+                content["title"] += f", {name}"
+        return made
 
     def _estimates(
         self, trajectories: Trajectories
@@ -308,37 +287,8 @@ class _Job:
             )
         return made
 
-    def _stage(self, name: str) -> _Stage:
-        return _Stage(name, self.seconds, self.progress)
-
-
-class _Stage:
-    """Times a stage, and says so in log and terminal."""
-
-    def __init__(self, name: str, seconds: dict[str, float], progress: Progress) -> None:
-        self.name, self.seconds, self.progress = name, seconds, progress
-
-    def __enter__(self) -> None:
-        self.start = time.perf_counter()
-        logging.getLogger("bayespot").info("stage %s: start", self.name)
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        self.progress.finish()
-        if kind is None:
-            self.seconds[self.name] = time.perf_counter() - self.start
-            message = f"{self.name}: {self.seconds[self.name]:.1f} s"
-            logging.getLogger("bayespot").info("stage %s", message)
-            self.progress.note(message)
-
-
-def _names(config: Config) -> Any:
-    """[data] with bare file names: a result must not depend on where its input lies."""
-    return config.data.model_copy(
-        update={
-            name: None if (path := getattr(config.data, name)) is None else Path(path.name)
-            for name in ("train", "test", "validation")
-        }
-    )
+    def _stage(self, name: str) -> Stage:
+        return Stage(name, self.seconds, self.progress)
 
 
 def _without_paths(config: Config) -> dict[str, Any]:
@@ -347,6 +297,7 @@ def _without_paths(config: Config) -> dict[str, Any]:
         del content["md"]["start"]["structure"]  # its atoms are part of the data's hash
     for term in (content["potential"], *content["potential"].get("priors", ())):
         term.pop("file", None)  # its content is part of the potential
+    content["sampler"].pop("fit")  # the draws in it are hashed
     content["data"] = {k: v for k, v in content["data"].items() if "fraction" in k}
     # the title and the reference enter no number that a stage stores
     return {k: v for k, v in content.items() if k not in ("title", "reference")}
@@ -379,6 +330,8 @@ def _observable_json(
     content: dict[str, Any] = {"title": o.title, "unit": o.unit, "draws": made.draws}
     if o.axis is not None:
         content |= {"axis": o.axis.tolist(), "axis_label": o.axis_label}
+    if o.components:
+        content["components"] = list(o.components)
     for name in ("mean", "total", "parameter", "md", "md_of_mean", "low68", "high68", "low95",
                  "high95"):  # fmt: skip
         content[name] = getattr(made, name).tolist()

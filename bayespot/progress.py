@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,22 @@ class Progress:
 
         return update
 
+    def training(self, updates: int) -> Callable[[int, dict[str, np.ndarray]], None]:
+        """Callback of ``trainers.fit``."""
+        started, first = time.perf_counter(), -1
+
+        def update(done: int, record: dict[str, np.ndarray]) -> None:
+            nonlocal first
+            first = done - 1 if first < 0 else first
+            shown = [name for name in record if name.split("/")[-1].endswith("loss")]
+            text = ", ".join(
+                f"{name.replace('_', ' ')} {_middle(record[name]):.4g}" for name in shown
+            )
+            seconds = (time.perf_counter() - started) / (done - first)
+            self._update("train", done, updates, text, seconds * (updates - done))
+
+        return update
+
     def _update(self, stage: str, step: int, total: int, text: str, left: float) -> None:
         if not self.enabled:
             return
@@ -80,3 +97,9 @@ class Progress:
             self._bars.start()
             self._task = self._bars.add_task(stage, total=total, text="")
         self._bars.update(self._task, completed=step, text=f"{text}, {left:.0f} s left")
+
+
+def _middle(values: np.ndarray) -> float:
+    """Median of the members whose number is finite."""
+    finite = np.asarray(values)[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else float("nan")

@@ -138,7 +138,8 @@ class Coverage:
     """Whether intervals hold a reference.
 
     Attributes:
-        points: numbers compared (for curves: bins where the reference is above its noise).
+        points: numbers compared (for curves: bins that have an estimate, where the reference is
+            above its noise).
         inside68, inside95: fraction of them inside the intervals.
         relative_width95: mean of the half-width over the reference's absolute value.
     """
@@ -162,6 +163,7 @@ def coverage(
             None is returned where no bin does.
     """
     use = np.abs(reference) > signal * error if reference.ndim else np.asarray(True)
+    use = use & np.isfinite(made.high95 - made.low95)
     if not use.any():
         return None
     half = (made.high95 - made.low95)[use] / 2

@@ -25,7 +25,7 @@ from samplers.pilot import Pilot, pilot
 from samplers.preconditioners import Preconditioner, diagonal_fisher, fixed, identity, rmsprop
 from samplers.psgld import psgld
 from samplers.resgld import resgld
-from samplers.run import Block, Result, run
+from samplers.run import Between, Block, Result, run
 from samplers.schedules import constant, cosine_cycles, first_last, hold, polynomial, warm_up
 from samplers.sggmc import obabo, sggmc
 from samplers.sghmc import sghmc
@@ -34,6 +34,7 @@ from samplers.sgnht import sgnht
 from samplers.swag import swag
 
 __all__ = [
+    "Between",
     "Block",
     "Convergence",
     "Estimator",

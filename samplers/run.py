@@ -18,7 +18,7 @@ import numpy as np
 
 from samplers import batches
 from samplers.advice import advise
-from samplers.base import Info, Position, Sampler
+from samplers.base import Info, Position, Sampler, State
 from samplers.block import Carry, Plan, run_block, start
 from samplers.store import Store
 
@@ -37,6 +37,22 @@ class Block(NamedTuple):
     alive: np.ndarray  # (chains,)
     rhat: float = np.nan
     ess: float = np.nan
+
+
+class Between(NamedTuple):
+    """What no compiled program can do, such as simulations that targets rest on.
+
+    Attributes:
+        work: called on the host with the states of all chains; gives them back, positions as they
+            were.  Buffers may have grown.  It depends on the states and on ``sizes`` alone.
+        sizes: what a resumed run must know besides the states, as JSON: of buffers, say, on which
+            rounding depends.
+        restore: takes over what ``sizes`` gave in another process.
+    """
+
+    work: Callable[[State], State]
+    sizes: Callable[[], dict[str, Any]] = dict
+    restore: Callable[[dict[str, Any]], None] = lambda sizes: None
 
 
 class Result(NamedTuple):
@@ -83,6 +99,7 @@ def run(
     callback: Callable[[Block], None] | None = None,
     mesh: jax.sharding.Mesh | None = None,
     stream: bool | None = None,
+    between: Between | None = None,
 ) -> Result:
     """Run one chain for each leading entry of ``positions`` and return their draws.
 
@@ -106,6 +123,7 @@ def run(
         mesh: one-dimensional device mesh to shard the chains over; divides their number.
         stream: keep data on the host and send batches in blocks, gathered ahead; None streams
             memory-mapped data and data above half the device's free memory.
+        between: work on the host before the first block and after each.
 
     Raises:
         ValueError: burn-in no multiple of thinning, a batch larger than the data, a checkpoint
@@ -139,7 +157,11 @@ def run(
     chain_keys, carry = _shard(mesh, num_chains, (chain_keys, carry))
     like = _records(plan, carry, chain_keys, data, per_block)
     store = Store(checkpoint, fingerprint, *like)
-    carry = store.load(carry)
+    carry = store.load(carry, may_grow=between is not None)
+    if between is not None and store.period:
+        between.restore(store.sizes)
+    elif between is not None:
+        carry = carry._replace(states=between.work(carry.states))
     if checkpoint is not None:
         _, carry = _shard(mesh, num_chains, (chain_keys, carry))
 
@@ -156,6 +178,9 @@ def run(
         keep = kept[period : period + length]
         draws, watched = jax.tree.map(lambda x, keep=keep: np.asarray(x)[keep], (draws, watched))
         info = jax.tree.map(np.asarray, info)
+        if between is not None and period + length < len(kept):
+            carry = carry._replace(states=between.work(carry.states))
+            store.sizes = between.sizes()
         store.append(carry, draws, watched, info, length)
         elapsed = time.perf_counter() - started
         watcher.look(store)

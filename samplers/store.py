@@ -124,23 +124,30 @@ class Store:
         self.num_draws = 0
         self.period = 0
         self.stopped = ""
+        self.sizes: dict[str, Any] = {}  # see ``run.Between``
 
-    def load(self, carry: Any) -> Any:
-        """The stored carry, or the given one where nothing is stored."""
+    def load(self, carry: Any, may_grow: bool = False) -> Any:
+        """The stored carry, or the given one where nothing is stored.
+
+        Args:
+            carry: what a run starts with.
+            may_grow: whether axes of its arrays may have become longer.
+        """
         if self.folder is None or not (self.folder / "state.npz").exists():
             return carry
         with np.load(self.folder / "state.npz") as file:
             header = json.loads(str(file["header"]))
             leaves = [file[f"leaf_{i}"] for i in range(header["leaves"])]
         expected, treedef = jax.tree.flatten(carry)
-        same = [(x.shape, x.dtype) for x in leaves] == [(x.shape, x.dtype) for x in expected]
+        look = (lambda x: (x.ndim, x.dtype)) if may_grow else (lambda x: (x.shape, x.dtype))
+        same = [look(x) for x in leaves] == [look(x) for x in expected]
         if header["fingerprint"] != self.fingerprint or not same:
             raise ValueError(
                 f"{self.folder} holds a checkpoint of another run (configuration, data or version"
                 " differ); remove the folder or choose another one"
             )
         self.period, self.num_draws = header["period"], header["draws"]
-        self.stopped = header["stopped"]
+        self.stopped, self.sizes = header["stopped"], header["sizes"]
         return jax.tree.unflatten(treedef, [jnp.asarray(x) for x in leaves])
 
     def append(self, carry: Any, draws: Tree, watched: Tree, infos: Tree, periods: int) -> None:
@@ -166,6 +173,7 @@ class Store:
             "draws": self.num_draws,
             "leaves": len(leaves),
             "stopped": self.stopped,
+            "sizes": self.sizes,
         }
         arrays = {f"leaf_{i}": x for i, x in enumerate(leaves)}
         partial = self.folder / "state.part"

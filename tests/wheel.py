@@ -14,7 +14,8 @@ import bayespot.cli, bayespot.posterior, bayespot.report, samplers
 from importlib.resources import files
 for package in (bayespot, samplers):
     assert package.__file__.startswith(sys.argv[1]), package.__file__
-assert files("bayespot").joinpath("template.toml").is_file()
+for name in ("template.toml", "template_fit.toml"):
+    assert files("bayespot").joinpath(name).is_file()
 assert files("bayespot.report").joinpath("report.html").is_file()
 print("wheel: both packages import from", sys.argv[1])
 """

@@ -20,7 +20,8 @@ def posterior(config: cfg.PosteriorConfig, made: Potential, train: Dataset) -> P
     """Likelihood, prior and temperature over the training split.
 
     Raises:
-        UserError: the potential has no parameters.
+        UserError: the potential has no parameters, or a prior for the noise of labels that are
+            not there.
     """
     system = jax.tree.map(lambda x: x[0], train.batch.system)
     if not jax.tree.leaves(jax.eval_shape(made.init, jax.random.key(0), system)):
@@ -32,7 +33,18 @@ def posterior(config: cfg.PosteriorConfig, made: Potential, train: Dataset) -> P
             f"Set kind in [potential] to {', '.join(learned)}, or add trainable = true to"
             f" {' or '.join(started)}",
         )
-    likelihood = EnergyForces(made, _noise(config.energy_noise), _noise(config.forces_noise))
+    stress_noise = None if config.stress_noise is None else _noise(config.stress_noise)
+    if stress_noise is not None and train.batch.stress is None:
+        raise UserError(
+            "[posterior] stress_noise is set, and no training frame has a stress",
+            "Remove it, or give periodic frames with the key stress or virial",
+        )
+    likelihood = EnergyForces(
+        made,
+        _noise(config.energy_noise),
+        _noise(config.forces_noise),
+        stress_noise=stress_noise,
+    )
     return Posterior(
         likelihood, WeightPrior.normal(config.weight_scale), train.batch, config.temperature
     )
@@ -50,6 +62,6 @@ def _noise(prior: cfg.NoisePrior) -> Any:
 
 def sampling(config: cfg.SamplerConfig) -> Sampling:
     """Settings of ``infer.sample``."""
-    values = config.model_dump(exclude={"warm_start"})
+    values = config.model_dump(exclude={"warm_start", "fit"})
     warm = config.warm_start
     return Sampling(**values, warm_start=None if warm is None else Optimization(**dict(warm)))

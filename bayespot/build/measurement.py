@@ -1,140 +1,212 @@
-"""Observables, and the reference they are compared with."""
+"""Observables: objects of their sections, or why a simulation cannot give them."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
+import ase
 import numpy as np
+from ase.neighborlist import neighbor_list
 
 from bayespot import config as cfg
+from bayespot.build import simulation
 from bayespot.build.symbols import atomic_number
 from bayespot.data import Frame
 from bayespot.errors import UserError
+from bayespot.md import door
 from bayespot.observables import (
+    ADF,
+    MSD,
     RDF,
+    TCF,
+    VACF,
+    VDOS,
+    BondAngleDistribution,
+    BondDistribution,
     BulkModulus,
+    Compressibility,
     Density,
     DihedralDistribution,
+    DihedralSurface,
     DistanceDistribution,
+    EinsteinDiffusion,
+    FreeEnergy,
+    GreenKuboDiffusion,
     HeatCapacity,
+    IsobaricHeatCapacity,
     LatticeConstant,
     MeanEnergy,
     Observable,
+    Pressure,
+    Stiffness,
+    Stress,
+    TetrahedralOrder,
+    TetrahedralOrderDistribution,
+    ThermalExpansion,
 )
 from bayespot.system import System
 
-CRYSTALLINE = (
-    cfg.RDFObservable,
-    cfg.DensityObservable,
-    cfg.LatticeConstantObservable,
-    cfg.BulkModulusObservable,
-)
+CLASSES: dict[str, Any] = {
+    "distances": DistanceDistribution,
+    "bond_lengths": BondDistribution,
+    "bond_angles": BondAngleDistribution,
+    "dihedral": DihedralDistribution,
+    "dihedral_surface": DihedralSurface,
+    "free_energy": FreeEnergy,
+    "rdf": RDF,
+    "adf": ADF,
+    "tcf": TCF,
+    "tetrahedral_order": TetrahedralOrder,
+    "tetrahedral_order_distribution": TetrahedralOrderDistribution,
+    "mean_energy": MeanEnergy,
+    "heat_capacity": HeatCapacity,
+    "isobaric_heat_capacity": IsobaricHeatCapacity,
+    "thermal_expansion": ThermalExpansion,
+    "density": Density,
+    "lattice_constant": LatticeConstant,
+    "bulk_modulus": BulkModulus,
+    "compressibility": Compressibility,
+    "pressure": Pressure,
+    "stress": Stress,
+    "stiffness": Stiffness,
+    "vacf": VACF,
+    "vdos": VDOS,
+    "msd": MSD,
+    "einstein_diffusion": EinsteinDiffusion,
+    "green_kubo_diffusion": GreenKuboDiffusion,
+}
+"""Of every kind."""
+
+ELEMENTS = {"rdf": "pair", "adf": "triple"}
+"""What classes call ``elements``."""
+
+ISOBARIC = ("isobaric_heat_capacity", "thermal_expansion")
+VOLUME = ("bulk_modulus", "compressibility")
+PERIODIC = ("rdf", "tcf", "density", "lattice_constant", "pressure", "stress", "stiffness",
+            *ISOBARIC, *VOLUME)  # fmt: skip
+ISOCHORIC = ("heat_capacity", "stiffness")
+AT_TEMPERATURE = ("free_energy", "pressure", "stress", *ISOCHORIC)
+"""Kinds whose value takes the temperature of [md] for that of the trajectory."""
 
 
 def observables(config: cfg.Config, frames: list[Frame]) -> list[Observable]:
-    """One object for each ``[[observables]]``; ``frames`` are what is simulated."""
-    num_atoms, periodic = len(frames[0].atoms), any(frames[0].atoms.pbc)
-    system = System.from_ase(frames[0].atoms)
-    made: list[Observable] = []
-    for o in config.observables:
-        if not all(frames[0].atoms.pbc) and isinstance(o, CRYSTALLINE):
-            raise UserError(
-                f"observable {o.name} ({o.kind}) needs a cell periodic in all three directions",
-                "Remove it, or simulate a periodic system",
-            )
-        if isinstance(o, cfg.BulkModulusObservable) and config.md.ensemble != "npt":
-            raise UserError(
-                f"observable {o.name} reads volume fluctuations, and the volume is constant",
-                'Use ensemble = "npt"',
-            )
-        if periodic and isinstance(o, cfg.DistanceObservable | cfg.DihedralObservable):
-            raise UserError(
-                f"observable {o.name} ({o.kind}) knows no images, and the data are periodic",
-                "Remove it, or use open-boundary frames",
-            )
-        if isinstance(o, cfg.DistanceObservable):
-            made.append(DistanceDistribution(o.name, o.low, o.high, o.bins))
-        elif isinstance(o, cfg.DihedralObservable):
-            if max(o.atoms) >= num_atoms or min(o.atoms) < 0 or len(set(o.atoms)) < 4:
-                raise UserError(
-                    f"observable {o.name} has atoms {list(o.atoms)} in a molecule of {num_atoms}",
-                    f"Give four different indices from 0 to {num_atoms - 1}",
-                )
-            made.append(DihedralDistribution(o.name, o.atoms, o.bins))
-        elif isinstance(o, cfg.EnergyObservable):
-            made.append(MeanEnergy(o.name))
-        elif isinstance(o, cfg.RDFObservable):
-            made.append(RDF.of(o.name, system, o.high, o.bins, _elements(o)))
-        elif isinstance(o, cfg.DensityObservable):
-            made.append(Density(o.name))
-        elif isinstance(o, cfg.LatticeConstantObservable):
-            if num_atoms % o.atoms_per_cell:
-                raise UserError(
-                    f"{num_atoms} atoms are no whole number of cells of {o.atoms_per_cell}",
-                    f"Change atoms_per_cell of {o.name}",
-                )
-            made.append(LatticeConstant(o.name, num_atoms // o.atoms_per_cell))
-        elif isinstance(o, cfg.BulkModulusObservable):
-            made.append(BulkModulus(o.name, float(frames[0].atoms.get_volume())))
-        else:
-            made.append(HeatCapacity(o.name))
+    """One object for each ``[[observables]]``; ``frames`` are what is simulated.
+
+    Raises:
+        UserError: naming the observable that the simulation cannot give.
+    """
+    atoms, md = frames[0].atoms, config.md
+    made = [observable(o, atoms, md, md.pressure) for o in config.observables]
+    for section in config.observables:
+        if isinstance(section, cfg.InTime):
+            _check_lags(section, md)
+    door.check_history(System.from_ase(atoms), *simulation.md(md), made)
     return made
 
 
-def _elements(config: cfg.RDFObservable) -> tuple[int, int] | None:
-    if config.elements is None:
-        return None
-    first, second = (atomic_number(s, f"elements of {config.name}") for s in config.elements)
-    return first, second
+def observable(
+    config: cfg.ObservableConfig, atoms: ase.Atoms, md: cfg.Dynamics, pressure: float
+) -> Observable:
+    """The object of one section.
+
+    Args:
+        config: the section.
+        atoms: what is simulated.
+        md: how.
+        pressure: GPa.
+
+    Raises:
+        UserError: the simulation cannot give it.
+    """
+    kind, name = config.kind, config.name
+    _check_ensemble(kind, name, atoms, md)
+    _check_atoms(config, len(atoms))
+    given = {key: value for key, value in config if key != "kind"}
+    if kind == "free_energy":
+        given["density"] = observable(given["density"], atoms, md, pressure)
+    if "elements" in given:
+        numbers = [atomic_number(s, f"elements of {name}") for s in given.pop("elements") or ()]
+        given[ELEMENTS[kind]] = tuple(numbers) or None
+    if "element" in given:
+        element = given.pop("element")
+        number = None if element is None else atomic_number(element, f"element of {name}")
+        given["species" if isinstance(config, cfg.InTime) else "element"] = number
+    if isinstance(config, cfg.InTime):
+        given["interval"] = md.stride * md.time_step
+    if kind in ISOBARIC:
+        given |= {"pressure": pressure, "volume": float(atoms.get_volume())}
+    if kind in VOLUME:
+        given["scale"] = float(atoms.get_volume())
+    if kind == "lattice_constant":
+        per_cell = given.pop("atoms_per_cell")
+        if len(atoms) % per_cell:
+            raise UserError(
+                f"{len(atoms)} atoms are no whole number of cells of {per_cell}",
+                f"Change atoms_per_cell of {name}",
+            )
+        given["cells"] = len(atoms) // per_cell
+    if kind.startswith("tetrahedral_order"):
+        _check_neighbors(name, atoms, given["cutoff"], given["element"])
+    if hasattr(CLASSES[kind], "of"):
+        return CLASSES[kind].of(system=System.from_ase(atoms), **given)
+    return CLASSES[kind](**given)
 
 
-def reference(
-    config: cfg.Reference | None, made: list[Observable]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Value and standard error of every observable the reference file knows."""
-    if config is None:
-        return {}
-    path = Path(config.file)
-    if not path.is_file():
-        raise UserError(f"there is no reference file {path}", "Check the path in [reference]")
-    found = {}
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = dict(stored)
-    except (ValueError, OSError, TypeError) as error:
+def _check_ensemble(kind: str, name: str, atoms: ase.Atoms, md: cfg.Dynamics) -> None:
+    if kind in PERIODIC and not all(atoms.pbc):
         raise UserError(
-            f"{path} is no npz file of plain arrays", "Write the reference with numpy.savez"
-        ) from error
-    for o in made:
-        if o.name not in arrays:
-            continue
-        value = np.asarray(arrays[o.name], float)
-        shape = () if o.axis is None else o.axis.shape
-        if value.shape != shape:
-            raise UserError(
-                f"{path} has {o.name} of shape {value.shape}, the observable has {shape}",
-                "Use the reference's number of bins",
-            )
-        axis = f"{o.name}_axis"
-        if (
-            o.axis is not None
-            and axis in arrays
-            and not np.allclose(arrays[axis], o.axis, atol=1e-6)
-        ):
-            raise UserError(
-                f"{path} has {o.name} on another axis than the observable",
-                "Use the reference's range and number of bins",
-            )
-        spread = np.asarray(arrays.get(f"{o.name}_error", np.zeros(shape)), float)
-        if spread.shape != shape or not np.all(np.isfinite(value) & np.isfinite(spread)):
-            raise UserError(
-                f"{path} has {o.name} or {o.name}_error with NaN or of another shape than {shape}",
-                "Give finite numbers, one error for each value",
-            )
-        found[o.name] = value, spread
-    if not found:
-        raise UserError(
-            f"{path} knows none of the observables {', '.join(o.name for o in made)}",
-            f"It holds {', '.join(sorted(arrays))}: name the observables alike",
+            f"observable {name} ({kind}) needs a cell periodic in all three directions",
+            "Remove it, or simulate a periodic system",
         )
-    return found
+    if kind in (*ISOBARIC, *VOLUME) and md.ensemble != "npt":
+        raise UserError(
+            f"observable {name} ({kind}) reads volume fluctuations, and the volume is constant",
+            'Use ensemble = "npt" in [md]',
+        )
+    if kind in ISOCHORIC and md.ensemble == "npt":
+        other = 'kind = "isobaric_heat_capacity"' if kind == "heat_capacity" else "remove it"
+        raise UserError(
+            f"observable {name} ({kind}) is one of constant volume, and the volume varies",
+            f'Use ensemble = "nvt" in [md], or {other}',
+        )
+    if kind in AT_TEMPERATURE and md.ensemble == "nve":
+        raise UserError(
+            f"observable {name} ({kind}) takes temperature of [md], which no trajectory of"
+            ' ensemble = "nve" keeps to',
+            'Use ensemble = "nvt" in [md]',
+        )
+
+
+def _check_atoms(config: cfg.ObservableConfig, number: int) -> None:
+    if config.kind == "distances" and number < 2:
+        raise UserError(f"observable {config.name} is of a single atom", "Remove it")
+    for key in ("atoms", "first", "second"):
+        groups = getattr(config, key, ())
+        for group in groups if groups and isinstance(groups[0], tuple) else (groups,):
+            if group and (max(group) >= number or len(set(group)) < len(group)):
+                raise UserError(
+                    f"observable {config.name} has {key} {list(group)} in a molecule of {number}",
+                    f"Give {len(group)} different indices from 0 to {number - 1}",
+                )
+
+
+def _check_lags(config: cfg.InTime, md: cfg.Dynamics) -> None:
+    back = (config.lags - 1) * md.stride
+    if back > md.equilibration:
+        raise UserError(
+            f"observable {config.name} has lags = {config.lags}, which reach back {back} steps"  # type: ignore[attr-defined]
+            f" (stride = {md.stride}), and equilibration is {md.equilibration} steps",
+            f"Set equilibration in [md] to at least {back}, or lower lags",
+        )
+
+
+def _check_neighbors(name: str, atoms: ase.Atoms, cutoff: float, element: int | None) -> None:
+    counted = np.full(len(atoms), True) if element is None else atoms.numbers == element
+    i, j = neighbor_list("ij", atoms, cutoff)
+    number = np.bincount(i[counted[j]], minlength=len(atoms))[counted]
+    if counted.any() and number.min() < 4:
+        raise UserError(
+            f"observable {name} needs four neighbours of every atom within cutoff = {cutoff:g}"
+            f" Angstrom, and one has {number.min()}",
+            f"Raise cutoff of {name}, or name an element",
+        )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from bayespot import config as cfg
 from bayespot.data import Frame
 from bayespot.errors import UserError
 from bayespot.md import NPT, NVE, NVT, Ensemble, Length, Stability
+from bayespot.md.ensembles import PerReplica
 from bayespot.topology import find_bonds
 
 
@@ -23,7 +26,7 @@ def starting_frames(frames: list[Frame]) -> list[Frame]:
     ]
 
 
-def stability(config: cfg.MDConfig, starts: list[Frame]) -> Stability:
+def stability(config: cfg.Dynamics, starts: list[Frame]) -> Stability:
     """Criteria around the starting frames' mean bond lengths; periodic systems have no bonds."""
     bonds = () if any(starts[0].atoms.pbc) else find_bonds(starts[0].atoms)
     if not bonds:
@@ -38,30 +41,56 @@ def stability(config: cfg.MDConfig, starts: list[Frame]) -> Stability:
 
 def md(config: cfg.MDConfig) -> tuple[Ensemble, Length]:
     """Settings of ``propagate``."""
-    common = (config.temperature, config.time_step)
+    made = _ensemble(config, config.temperature, config.pressure)
+    return made, Length(config.steps, config.equilibration, config.stride, config.blocks)
+
+
+def training_md(config: cfg.TrainingMD) -> tuple[Ensemble, Length, int]:
+    """Settings of trainers that simulate, and the replicas of all state points together."""
+    points = [point for point in config.points for _ in range(config.replicas)]
+    temperatures, pressures = zip(*points, strict=True)
+    made = _ensemble(config, _common(temperatures), _common(pressures))
+    # nothing reads their blocks: as long as equilibration allows
+    block = math.gcd(config.steps, config.equilibration)
+    length = Length(config.steps, config.equilibration, config.stride, config.steps // block)
+    return made, length, len(points)
+
+
+def _common(values: tuple[float, ...]) -> float | tuple[float, ...]:
+    return values[0] if len(set(values)) == 1 else values
+
+
+def _ensemble(config: cfg.Dynamics, temperature: PerReplica, pressure: PerReplica) -> Ensemble:
     if config.ensemble == "npt":
-        ensemble: Ensemble = NPT(
-            *common,
-            config.pressure,
+        return NPT(
+            temperature,
+            config.time_step,
+            pressure,
             config.friction,
             config.barostat_time,
             config.compressibility,
             config.barostat_interval,
         )
-    elif config.ensemble == "nve":
-        ensemble = NVE(*common)
-    else:
-        ensemble = NVT(*common, config.thermostat, config.friction, config.relaxation_time)
-    return ensemble, Length(config.steps, config.equilibration, config.stride, config.blocks)
+    if config.ensemble == "nve":
+        return NVE(temperature, config.time_step)
+    return NVT(
+        temperature, config.time_step, config.thermostat, config.friction, config.relaxation_time
+    )
 
 
-def simulated(config: cfg.MDConfig, frames: list[Frame]) -> list[Frame]:
+def simulated(config: cfg.Dynamics, frames: list[Frame] | None) -> list[Frame]:
     """The configurations simulations start from: the structure of [md.start], or training frames.
+
+    Args:
+        config: of the simulation.
+        frames: of training; None where there are none, and any element will do.
 
     Raises:
         UserError: no such structure, none that can be read, or elements training lacks.
     """
     if config.start is None:
+        if frames is None:
+            raise UserError("nothing says which atoms to simulate", "Give [md.start]")
         return starting_frames(frames)
     import ase.io
 
@@ -73,8 +102,9 @@ def simulated(config: cfg.MDConfig, frames: list[Frame]) -> list[Frame]:
     except Exception as error:  # ASE's readers raise what they like
         raise UserError(f"{path} cannot be read: {error}", "Give a file ASE reads") from error
     atoms = atoms.repeat(config.start.repeat)  # type: ignore[union-attr]
-    known = {int(z) for f in frames for z in f.atoms.numbers}
-    unknown = sorted({int(z) for z in atoms.numbers} - known)
+    found = {int(z) for z in atoms.numbers}
+    known = found if frames is None else {int(z) for f in frames for z in f.atoms.numbers}
+    unknown = sorted(found - known)
     if unknown:
         raise UserError(
             f"{path} holds elements {unknown} that training lacks", "Train on frames with them"

@@ -35,12 +35,17 @@ def read_splits(config: cfg.Data, seed: int) -> dict[str, list[Frame]]:
 
     Without a validation file a random ``validation_fraction`` of the training file is held out.
     """
-    keys = Keys()
-    if config.energy_key:
-        keys = Keys(energy=(config.energy_key,), forces=keys.forces)
-    if config.forces_key:
-        keys = Keys(energy=keys.energy, forces=(config.forces_key,))
+    named = {k: getattr(config, f"{k}_key") for k in ("energy", "forces", "stress")}
+    keys = Keys(
+        **{k: (name,) for k, name in named.items() if name},
+        **({"virial": ()} if config.stress_key else {}),
+    )
     train, test = read(config.train, keys), read(config.test, keys)
+    if config.stress_key and all(f.stress is None for f in train):
+        raise UserError(
+            f"no periodic frame of {config.train} has a {config.stress_key}",
+            "Change stress_key in [data], or leave it out",
+        )
     if config.validation is not None:
         validation = read(config.validation, keys)
     else:

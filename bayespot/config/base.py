@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import pydantic
 from pydantic import Field
@@ -15,5 +15,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 class Section(pydantic.BaseModel):
     """Frozen, and unknown keys are refused."""
+
+    example: ClassVar[str] = "bayespot template"
+    """Where a user sees all keys."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)

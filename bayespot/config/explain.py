@@ -21,12 +21,10 @@ def explain(errors: list[Any], whole: type[Section], raw: dict[str, Any], source
         fix = f"Did you mean {near[0]}" if near else f"Valid keys are {', '.join(known)}"
         return UserError(f"unknown key {key} in {source}", fix)
     if error["type"] == "missing":
-        return UserError(f"{source} lacks {key}", f"Add {key}; bayespot template shows an example")
+        return UserError(f"{source} lacks {key}", f"Add {key}; {whole.example} shows an example")
     if error["type"] == "union_tag_not_found":
         kind = f"{key}.kind"
-        return UserError(
-            f"{source} lacks {kind}", f"Add {kind}; bayespot template shows an example"
-        )
+        return UserError(f"{source} lacks {kind}", f"Add {kind}; {whole.example} shows an example")
     # a value that may be of two types has an error for each
     told = [e["msg"].removeprefix("Value error, ") for e in errors if _key(e, raw) == key]
     return UserError(

@@ -1,38 +1,30 @@
-"""Sections of the observables."""
+"""Sections of the observables, and the choice among all.
+
+Each has the defaults of its class in ``bayespot.observables``, whose docstring explains its
+options.  Elements are chemical symbols, atoms count from 0; the rest comes from the simulation.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import pydantic
 from pydantic import Field
 
-from bayespot.config.base import Count, Name, Positive, Section
-
-
-class DistanceObservable(Section):
-    """h(r)."""
-
-    kind: Literal["distances"]
-    name: Name = "h_r"
-    low: Annotated[float, Field(ge=0)] = 0.8
-    high: Positive = 4.8
-    bins: Count = 100
-
-    @pydantic.model_validator(mode="after")
-    def _ordered(self) -> DistanceObservable:
-        if self.low >= self.high:
-            raise ValueError(f"low {self.low} must be below high {self.high}")
-        return self
-
-
-class DihedralObservable(Section):
-    """Dihedral density of four atoms."""
-
-    kind: Literal["dihedral"]
-    name: Name = "dihedral"
-    atoms: tuple[int, int, int, int]
-    bins: Count = 36
+from bayespot.config.base import Count, Finite, Name, Positive, Section
+from bayespot.config.structure import (
+    ADFObservable,
+    BondAngleObservable,
+    BondLengthObservable,
+    DihedralObservable,
+    DihedralSurfaceObservable,
+    DistanceObservable,
+    FreeEnergyObservable,
+    NotNegative,
+    RDFObservable,
+    TCFObservable,
+    TetrahedralOrderDistributionObservable,
+    TetrahedralOrderObservable,
+)
 
 
 class EnergyObservable(Section):
@@ -43,20 +35,24 @@ class EnergyObservable(Section):
 
 
 class HeatCapacityObservable(Section):
-    """Heat capacity from energy fluctuations."""
+    """At constant volume, from energy fluctuations."""
 
     kind: Literal["heat_capacity"]
     name: Name = "heat_capacity"
 
 
-class RDFObservable(Section):
-    """Radial distribution function of a periodic system, of all atoms or of two elements."""
+class IsobaricHeatCapacityObservable(Section):
+    """At constant pressure, from enthalpy fluctuations."""
 
-    kind: Literal["rdf"]
-    name: Name = "rdf"
-    high: Positive = 6.0
-    bins: Count = 120
-    elements: tuple[str, str] | None = None
+    kind: Literal["isobaric_heat_capacity"]
+    name: Name = "isobaric_heat_capacity"
+
+
+class ThermalExpansionObservable(Section):
+    """Of the volume, from fluctuations at constant pressure."""
+
+    kind: Literal["thermal_expansion"]
+    name: Name = "thermal_expansion"
 
 
 class DensityObservable(Section):
@@ -81,14 +77,121 @@ class BulkModulusObservable(Section):
     name: Name = "bulk_modulus"
 
 
+class CompressibilityObservable(Section):
+    """From volume fluctuations at constant pressure."""
+
+    kind: Literal["compressibility"]
+    name: Name = "compressibility"
+
+
+class PressureObservable(Section):
+    """Mean pressure."""
+
+    kind: Literal["pressure"]
+    name: Name = "pressure"
+
+
+class StressObservable(Section):
+    """Mean stress, six components."""
+
+    kind: Literal["stress"]
+    name: Name = "stress"
+
+
+class StiffnessObservable(Section):
+    """Elastic constants or moduli from stress fluctuations at constant volume."""
+
+    kind: Literal["stiffness"]
+    name: Name = "stiffness"
+    symmetry: Literal["triclinic", "cubic", "hexagonal"] = "cubic"
+    quantity: Literal["constants", "bulk", "shear", "young", "poisson"] = "constants"
+    average: Literal["voigt", "reuss", "hill", "axial"] = "hill"
+    convention: Literal["free_energy", "stress_strain"] = "free_energy"
+    reference: tuple[Finite, Finite, Finite, Finite, Finite, Finite] = (
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+    )
+
+
+class InTime(Section):
+    """``lags`` frames, from a moment back to the earliest; of all atoms or of one element."""
+
+    lags: Annotated[int, Field(ge=2)]
+    element: str | None = None
+    remove_drift: bool = True
+
+
+class VACFObservable(InTime):
+    """Velocity autocorrelation."""
+
+    kind: Literal["vacf"]
+    name: Name = "vacf"
+    normalised: bool = False
+
+
+class VDOSObservable(InTime):
+    """Vibrational density of states."""
+
+    kind: Literal["vdos"]
+    name: Name = "vdos"
+    taper: Literal["hann", "none"] = "hann"
+    wavenumbers: bool = False
+
+
+class MSDObservable(InTime):
+    """Mean squared displacement."""
+
+    kind: Literal["msd"]
+    name: Name = "msd"
+
+
+class EinsteinDiffusionObservable(InTime):
+    """Self-diffusion from the slope of the mean squared displacement."""
+
+    kind: Literal["einstein_diffusion"]
+    name: Name = "einstein_diffusion"
+    fit: tuple[NotNegative, Positive] = (0.5, 1.0)
+
+
+class GreenKuboDiffusionObservable(InTime):
+    """Self-diffusion from the integral of the velocity autocorrelation."""
+
+    kind: Literal["green_kubo_diffusion"]
+    name: Name = "green_kubo_diffusion"
+    running: bool = False
+
+
 ObservableConfig = Annotated[
     DistanceObservable
+    | BondLengthObservable
+    | BondAngleObservable
     | DihedralObservable
+    | DihedralSurfaceObservable
+    | FreeEnergyObservable
+    | RDFObservable
+    | ADFObservable
+    | TCFObservable
+    | TetrahedralOrderObservable
+    | TetrahedralOrderDistributionObservable
     | EnergyObservable
     | HeatCapacityObservable
-    | RDFObservable
+    | IsobaricHeatCapacityObservable
+    | ThermalExpansionObservable
     | DensityObservable
     | LatticeConstantObservable
-    | BulkModulusObservable,
+    | BulkModulusObservable
+    | CompressibilityObservable
+    | PressureObservable
+    | StressObservable
+    | StiffnessObservable
+    | VACFObservable
+    | VDOSObservable
+    | MSDObservable
+    | EinsteinDiffusionObservable
+    | GreenKuboDiffusionObservable,
     Field(discriminator="kind"),
 ]

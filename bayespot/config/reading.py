@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic
 
 from bayespot.config.base import Section
 from bayespot.config.explain import explain
+from bayespot.config.fit import FitConfig
 from bayespot.config.whole import Config
 from bayespot.errors import UserError
 
@@ -21,25 +22,55 @@ def load(path: str | Path) -> Config:
         UserError: no such file, no TOML, an unknown key (with the nearest valid one), or a value
             out of range.
     """
+    return _absolute(parse(_read(path), str(path)), _folder(path))
+
+
+def load_fit(path: str | Path) -> FitConfig:
+    """The same for a file with a ``[trainer]``."""
+    return _absolute(parse_fit(_read(path), str(path)), _folder(path))
+
+
+def trains(path: str | Path) -> bool:
+    """Whether a TOML file is for ``bayespot fit``."""
+    return "trainer" in _read(path)
+
+
+def parse(raw: dict[str, Any], source: str = "the configuration") -> Config:
+    """Check a nested dictionary."""
+    if "trainer" in raw:
+        raise UserError(f"{source} has a [trainer]", "Train with bayespot fit")
+    return _checked(Config, raw, source)
+
+
+def parse_fit(raw: dict[str, Any], source: str = "the configuration") -> FitConfig:
+    """Check a nested dictionary with a ``trainer``."""
+    return _checked(FitConfig, raw, source)
+
+
+Whole = TypeVar("Whole", Config, FitConfig)
+
+
+def _checked(whole: type[Whole], raw: dict[str, Any], source: str) -> Whole:
+    try:
+        return whole.model_validate(raw)
+    except pydantic.ValidationError as error:
+        raise explain(error.errors(), whole, raw, source) from error
+
+
+def _folder(path: str | Path) -> Path:
+    return Path(path).resolve().parent
+
+
+def _read(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise UserError(
             f"there is no configuration {path}", "Make one with: bayespot template > my.toml"
         )
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}", "Mend that line") from error
-    config = parse(raw, str(path))
-    return _absolute(config, path.resolve().parent)
-
-
-def parse(raw: dict[str, Any], source: str = "the configuration") -> Config:
-    """Check a nested dictionary."""
-    try:
-        return Config.model_validate(raw)
-    except pydantic.ValidationError as error:
-        raise explain(error.errors(), Config, raw, source) from error
 
 
 def _absolute(value: Any, folder: Path) -> Any:
@@ -55,7 +86,7 @@ def _absolute(value: Any, folder: Path) -> Any:
     return value
 
 
-def dumps(config: Config) -> str:
+def dumps(config: Config | FitConfig) -> str:
     """The resolved configuration as TOML."""
     import tomli_w
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
@@ -20,12 +21,13 @@ class NoisePrior(Section):
 
 
 class PosteriorConfig(Section):
-    """Prior, noise and temperature of the posterior."""
+    """Prior, noise and temperature of the posterior; stresses enter with ``stress_noise``."""
 
     temperature: Positive = 1.0
     weight_scale: Positive = 10.0
     energy_noise: NoisePrior = NoisePrior()
     forces_noise: NoisePrior = NoisePrior()
+    stress_noise: NoisePrior | None = None
 
 
 class WarmStart(Section):
@@ -38,9 +40,11 @@ class WarmStart(Section):
 
 
 class SamplerConfig(Section):
-    """Sampler and its chains."""
+    """Sampler and its chains; or "fit": draws are the members in ``fit``, a run directory of
+    ``bayespot fit``."""
 
-    method: Literal["psgld", "ensemble", "nuts"] = "psgld"
+    method: Literal["psgld", "ensemble", "nuts", "fit"] = "psgld"
+    fit: Path | None = None
     chains: Count = 8
     draws: Count = 20
     burn_in: Annotated[int, Field(ge=0)] = 2000
@@ -58,6 +62,8 @@ class SamplerConfig(Section):
             raise ValueError(
                 f"burn_in {self.burn_in} must be a multiple of thinning {self.thinning}"
             )
+        if (self.method == "fit") != (self.fit is not None):
+            raise ValueError('method = "fit" and fit, the run directory, belong together')
         if self.first_step_size < self.last_step_size:
             raise ValueError("first_step_size must not be below last_step_size")
         if self.method == "nuts" and self.burn_in < 20:

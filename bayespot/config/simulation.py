@@ -18,12 +18,10 @@ class Start(Section):
     repeat: tuple[Count, Count, Count] = (1, 1, 1)
 
 
-class MDConfig(Section):
-    """Simulation of all draws; times in fs, temperatures in K, pressure in GPa."""
+class Dynamics(Section):
+    """What all simulations need; times in fs, lengths in Angstrom."""
 
     ensemble: Literal["nvt", "npt", "nve"] = "nvt"
-    temperature: Positive
-    pressure: Finite = 0.0
     barostat_time: Positive = 500.0
     compressibility: Positive = 0.01
     barostat_interval: Count = 10
@@ -35,11 +33,18 @@ class MDConfig(Section):
     equilibration: Annotated[int, Field(ge=0)] = 0
     steps: Count = 10_000
     stride: Count = 10
+    max_bond_deviation: Positive = 0.5
+    min_distance: Annotated[float, Field(ge=0)] = 0.0
+
+
+class MDConfig(Dynamics):
+    """Simulation of all draws at one state point; temperature in K, pressure in GPa."""
+
+    temperature: Positive
+    pressure: Finite = 0.0
     blocks: Count = 10
     draws: Annotated[int, Field(ge=2)] = 40
     replicas: Annotated[int, Field(ge=1)] = 4
-    max_bond_deviation: Positive = 0.5
-    min_distance: Annotated[float, Field(ge=0)] = 0.0
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> MDConfig:
@@ -55,4 +60,33 @@ class MDConfig(Section):
                 f"equilibration {self.equilibration} must be a whole number of blocks of"
                 f" {self.steps // self.blocks} steps"
             )
+        return self
+
+
+class TrainingMD(Dynamics):
+    """Trajectories that trainers learn from, of one or several state points; ``replicas`` of each,
+    ``steps`` long (StABlE: t)."""
+
+    temperature: Positive | Annotated[tuple[Positive, ...], Field(min_length=1)]
+    pressure: Finite | Annotated[tuple[Finite, ...], Field(min_length=1)] = 0.0
+    replicas: Count = 4
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """Temperature and pressure of each state point."""
+        each = [x if isinstance(x, tuple) else (x,) for x in (self.temperature, self.pressure)]
+        number = max(len(x) for x in each)
+        temperatures, pressures = (x if len(x) == number else x * number for x in each)
+        return list(zip(temperatures, pressures, strict=True))
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> TrainingMD:
+        sizes = {len(x) for x in (self.temperature, self.pressure) if isinstance(x, tuple)}
+        if len(sizes - {1}) > 1:
+            raise ValueError("temperature and pressure must be lists of one length, or one number")
+        if len(set(self.points)) < len(self.points):
+            raise ValueError("temperature and pressure name a state point twice")
+        for name, value in (("steps", self.steps), ("equilibration", self.equilibration)):
+            if value % self.stride:
+                raise ValueError(f"{name} {value} must be a multiple of stride {self.stride}")
         return self

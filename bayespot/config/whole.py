@@ -31,6 +31,7 @@ class Data(Section):
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     energy_key: str | None = None
     forces_key: str | None = None
+    stress_key: str | None = None
 
 
 class Reference(Section):
@@ -62,6 +63,6 @@ class Config(Section):
         total = self.sampler.chains * (
             1 if self.sampler.method == "ensemble" else self.sampler.draws
         )
-        if total < 2:
+        if total < 2 and self.sampler.method != "fit":
             raise ValueError("one draw has no spread: ask for more chains or draws")
         return self

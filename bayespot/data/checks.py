@@ -14,9 +14,12 @@ SCALE_FACTOR = 50.0
 """Labels whose scale differs by more than this factor between frames are taken for mixed units
 (eV against kJ/mol is 96, eV/Angstrom against kJ/mol/nm 965, Hartree/Bohr against eV/A 51)."""
 
+MOST_STRAIN = 50.0
+"""Stress times volume in eV an atom that no matter shows (iron in the Earth's core: 16)."""
+
 
 def check_units(frames: Sequence[Frame]) -> None:
-    """Refuse distances and forces that no molecule or solid has in Angstrom and eV/Angstrom.
+    """Refuse distances, forces and stresses that no matter has in Angstrom and eV.
 
     Raises:
         UserError: naming the first frame that looks wrong, and the likely unit.
@@ -45,6 +48,7 @@ def check_units(frames: Sequence[Frame]) -> None:
             "Look for mixed units or a failed calculation, and convert or remove the frame",
         )
     _check_energies(frames)
+    _check_stresses(frames)
 
 
 def _check_energies(frames: Sequence[Frame]) -> None:
@@ -65,6 +69,22 @@ def _check_energies(frames: Sequence[Frame]) -> None:
                     " composition",
                     "Look for mixed units (1 Hartree = 27.2114 eV) and convert to eV",
                 )
+
+
+def _check_stresses(frames: Sequence[Frame]) -> None:
+    """Stresses near zero are common, so that no typical size tells; energies of strain do."""
+    for frame in frames:
+        if frame.stress is None:
+            continue
+        size = float(np.max(np.abs(frame.stress)))
+        per_atom = size * abs(float(np.linalg.det(frame.atoms.cell.array))) / len(frame.atoms)
+        if per_atom > MOST_STRAIN:
+            raise UserError(
+                f"{frame.where} has a stress of {size:.3g} eV/Angstrom^3, which times its volume"
+                f" is {per_atom:.3g} eV an atom",
+                "Stresses must be in eV/Angstrom^3; GPa are 160 times as large, kbar 1602 times,"
+                " and virials (in eV) have keys of their own",
+            )
 
 
 def check_splits(splits: dict[str, Sequence[Frame]]) -> None:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.neighborlist import neighbor_list
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from bayespot.data.readers import Frame
 from bayespot.errors import UserError
@@ -26,12 +26,24 @@ class Batch(NamedTuple):
         neighbors: of every frame, built once because training never moves atoms.
         energy: (frames,) eV, the per-species shift removed.
         forces: (frames, atoms, 3) eV/Angstrom, zero on padding.
+        stress: (frames, 3, 3) eV/Angstrom^3, tension positive, symmetric, zero where there is no
+            label; None where no frame has one.
+        has_stress: (frames,) which frames have; None with ``stress``.
     """
 
     system: System
     neighbors: Neighbors
     energy: Float[Array, " frames"]
     forces: Float[Array, "frames atoms 3"]
+    stress: Float[Array, "frames 3 3"] | None = None
+    has_stress: Bool[Array, " frames"] | None = None
+
+    @property
+    def stress_labels(self) -> tuple[jax.Array, jax.Array]:
+        """``stress`` and ``has_stress`` of a batch that has them."""
+        assert self.stress is not None
+        assert self.has_stress is not None
+        return self.stress, self.has_stress
 
 
 class Shift(NamedTuple):
@@ -98,20 +110,29 @@ class Dataset(NamedTuple):
                 np.asarray(frame.forces, np.float64),
             ):
                 digest.update(np.ascontiguousarray(values).tobytes())
+            if frame.stress is not None:
+                digest.update(b"stress" + np.asarray(frame.stress, np.float64).tobytes())
         return digest.hexdigest()
 
     def statistics(self) -> dict[str, float | int | list[int]]:
-        """Size, elements, and the spread of the labels in eV and eV/Angstrom."""
+        """Size, elements, and the spread of the labels in eV, eV/Angstrom and eV/Angstrom^3."""
         forces = np.concatenate([f.forces.ravel() for f in self.frames])
+        known = [f.stress for f in self.frames if f.stress is not None]
+        stress = {"frames_with_stress": len(known), "stress_rms": _rms(np.array(known))}
         return {
             "frames": len(self),
             "elements": list(self.shift.elements),
             "atoms_min": min(len(f.atoms) for f in self.frames),
             "atoms_max": max(len(f.atoms) for f in self.frames),
             "energy_std": float(np.std(np.asarray(self.batch.energy, float))),
-            "forces_rms": float(np.sqrt(np.mean(forces**2))),
+            "forces_rms": _rms(forces),
             "forces_max": float(np.max(np.abs(forces))),
+            **(stress if known else {}),
         }
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(values**2))) if values.size else 0.0
 
 
 def make_dataset(
@@ -126,7 +147,7 @@ def make_dataset(
         num_atoms: padded size; by default that of the largest frame.
 
     Raises:
-        UserError: open and periodic frames in one split.
+        UserError: open and periodic frames in one split, or a stress without a volume.
     """
     size = num_atoms or max(len(f.atoms) for f in frames)
     systems = [System.from_ase(f.atoms, size) for f in frames]
@@ -148,8 +169,24 @@ def make_dataset(
         neighbors,
         jnp.asarray(energy, float),
         jnp.asarray(forces, float),
+        *_stresses(frames),
     )
     return Dataset(batch, tuple(frames), shift)
+
+
+def _stresses(frames: Sequence[Frame]) -> tuple[jax.Array | None, jax.Array | None]:
+    """Labels and which are there; None where none is, so that programs know nothing of them."""
+    has = np.array([f.stress is not None for f in frames])
+    if not has.any():
+        return None, None
+    open_one = next((f for f in frames if f.stress is not None and not np.all(f.atoms.pbc)), None)
+    if open_one is not None:
+        raise UserError(
+            f"{open_one.where} has a stress, and is not periodic in all directions",
+            "Leave the stress out: an open system has no volume",
+        )
+    values = np.array([np.zeros((3, 3)) if f.stress is None else f.stress for f in frames])
+    return jnp.asarray(values, float), jnp.asarray(has)
 
 
 def _lists(frames: Sequence[Frame], systems: list[System], cutoff: float) -> Neighbors:

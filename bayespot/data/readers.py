@@ -1,4 +1,4 @@
-"""Frames with energies and forces from extxyz, npz and ASE databases."""
+"""Frames with energies, forces and stresses from extxyz, npz and ASE databases."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bayespot.data.stress import find_stress
 from bayespot.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,10 +18,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Keys:
-    """Where labels are looked for, in this order."""
+    """Where labels are looked for, in this order.
+
+    Stress and virial (``-stress * volume``) are optional: see ``find_stress``.
+    """
 
     energy: tuple[str, ...] = ("REF_energy", "energy", "E")
     forces: tuple[str, ...] = ("REF_forces", "forces", "F")
+    stress: tuple[str, ...] = ("REF_stress", "stress")
+    virial: tuple[str, ...] = ("REF_virial", "REF_virials", "virial", "virials")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Frame:
         forces: (atoms, 3) eV/Angstrom.
         file: path as given.
         number: position in the file, from 0.
+        stress: (3, 3) eV/Angstrom^3, tension positive as in ASE; None where it is not known.
     """
 
     atoms: ase.Atoms
@@ -40,6 +47,7 @@ class Frame:
     forces: np.ndarray
     file: str
     number: int
+    stress: np.ndarray | None = None
 
     @property
     def where(self) -> str:
@@ -51,8 +59,9 @@ def read(path: str | Path, keys: Keys | None = None) -> list[Frame]:
     """All frames of a file.
 
     Args:
-        path: ``.npz`` (MD17's R, z, E, F or positions, species, energy, forces; eV and Angstrom),
-            an ASE database (``.db``, ``.json``) or any format ASE reads, extxyz above all.
+        path: ``.npz`` (MD17's R, z, E, F or positions, species, energy, forces, cell, stress or
+            virial; eV and Angstrom), an ASE database (``.db``, ``.json``) or any format ASE
+            reads, extxyz above all.
         keys: names of the labels.
 
     Raises:
@@ -82,7 +91,7 @@ def _read_ase(path: Path, keys: Keys) -> list[Frame]:
         more = [results, *(part for part in row if isinstance(part, dict))]
         energy = _find(keys.energy, "energy", path, number, atoms.info, *more)
         forces = _find(keys.forces, "forces", path, number, atoms.arrays, *more)
-        frames.append(_frame(atoms, energy, forces, path, number))
+        frames.append(_frame(atoms, energy, forces, path, number, keys, atoms.info, *more))
     return frames
 
 
@@ -114,7 +123,15 @@ def _find(names: Sequence[str], what: str, path: Path, number: int, *places: dic
     )
 
 
-def _frame(atoms: ase.Atoms, energy: object, forces: object, path: Path, number: int) -> Frame:
+def _frame(
+    atoms: ase.Atoms,
+    energy: object,
+    forces: object,
+    path: Path,
+    number: int,
+    keys: Keys,
+    *places: dict,
+) -> Frame:
     try:
         value = float(np.asarray(energy, float).reshape(()))
         vectors = np.asarray(forces, float)
@@ -145,7 +162,9 @@ def _frame(atoms: ase.Atoms, energy: object, forces: object, path: Path, number:
             raise UserError(
                 f"frame {number} of {path} has NaN or infinite {name}", "Remove or relabel it"
             )
-    return Frame(atoms, value, vectors, str(path), number)
+    where = f"frame {number} of {path}"
+    stress = find_stress(keys.stress, keys.virial, atoms, where, *places)
+    return Frame(atoms, value, vectors, str(path), number, stress)
 
 
 def _read_npz(path: Path, keys: Keys) -> list[Frame]:
@@ -195,6 +214,7 @@ def _read_npz(path: Path, keys: Keys) -> list[Frame]:
         raise UserError(
             f"{path} has a cell of shape {cells.shape}", f"Give (3, 3) or ({count}, 3, 3)"
         )
+    stresses = _optional(arrays, (*keys.stress, *keys.virial), count, path) if cells.any() else {}
     frames = []
     for i in range(count):
         numbers = species if species.ndim == 1 else species[i]
@@ -206,5 +226,20 @@ def _read_npz(path: Path, keys: Keys) -> list[Frame]:
                 f"Give {positions[i].shape}",
             )
         atoms = Atoms(numbers[real], positions[i][real], cell=cell, pbc=bool(np.any(cell)))
-        frames.append(_frame(atoms, energies[i], forces[i][real], path, i))
+        places = {name: values[i] for name, values in stresses.items()}
+        frames.append(_frame(atoms, energies[i], forces[i][real], path, i, keys, places))
     return frames
+
+
+def _optional(
+    arrays: dict[str, np.ndarray], names: Sequence[str], count: int, path: Path
+) -> dict[str, np.ndarray]:
+    """Those of the arrays that are there, one entry a frame."""
+    found = {name: arrays[name] for name in names if name in arrays}
+    for name, values in found.items():
+        if values.ndim == 0 or len(values) != count:
+            raise UserError(
+                f"{path} holds {count} positions and {name} of shape {values.shape}",
+                f"Give ({count}, 3, 3) or ({count}, 6)",
+            )
+    return found

@@ -1,9 +1,12 @@
 """Molecular dynamics of many draws and replicas as one program."""
 
-from bayespot.md.engine import Progress, Trajectories, simulate
+from bayespot.md.engine import simulate
 from bayespot.md.ensembles import NPT, NVE, NVT, Ensemble, Length
 from bayespot.md.minimize import Minimum, minimize
-from bayespot.md.stability import REASONS, Stability
+from bayespot.md.results import Frames, Progress, Trajectories
+from bayespot.md.session import Session
+from bayespot.md.simulation import Simulation
+from bayespot.md.stability import REASONS, RDFDeviation, Stability
 
 __all__ = [
     "NPT",
@@ -11,9 +14,13 @@ __all__ = [
     "NVT",
     "REASONS",
     "Ensemble",
+    "Frames",
     "Length",
     "Minimum",
     "Progress",
+    "RDFDeviation",
+    "Session",
+    "Simulation",
     "Stability",
     "Trajectories",
     "minimize",

@@ -65,6 +65,12 @@ def init(key: jax.Array, system: System, force: EnergyForceVirial, temperature: 
     return NPTState(system.positions, momenta, forces, system.cell, energy, virial, none, rng)
 
 
+def renew(state: NPTState, force: EnergyForceVirial) -> NPTState:
+    """``state`` with energy, forces and virial of another potential."""
+    energy, forces, virial = force(state.position, state.cell)
+    return dataclasses.replace(state, energy=energy, force=forces, virial=virial)
+
+
 def step(
     state: NPTState,
     system: System,

@@ -61,19 +61,26 @@ class Batch:
             self.run = _sharded(jax.sharding.Mesh(mesh.devices, mesh.axis_names))
 
     def start(
-        self, keys: jax.Array, starts: jax.Array, skin: float, varies_cell: bool
+        self,
+        keys: jax.Array,
+        starts: jax.Array,
+        skin: float,
+        varies_cell: bool,
+        like: Lists | None = None,
     ) -> program.Carry:
-        """Momenta, forces and lists; lists grow until they hold the densest start."""
+        """Momenta, forces and lists, which are at least as large as ``like``; they grow until they
+        hold the densest start."""
         margin = 0.1 if varies_cell else 0.0
 
         def lists(draw: int, replica: int) -> Lists:
-            here = self.system.replace(positions=starts[draw, replica])
+            cell = self.conditions["cell"][draw, replica]
+            here = self.system.replace(positions=starts[draw, replica], cell=cell)
             cutoff = self.plan.potential.cutoff
             return allocate(here, cutoff, skin, cell_margin=margin)
 
         replicas = min(self.replicas, STARTED)
         size = (max(1, min(self.draws, STARTED // replicas)), replicas)
-        first = lists(0, 0)
+        first = lists(0, 0) if like is None else like
         while True:
             carry, nearest = self._in_chunks(
                 lambda part, params, at, like=first: program.start(
@@ -156,18 +163,37 @@ class Batch:
                 failed_at=jnp.where(lost & (old.failed_at < 0), step, old.failed_at),
             )
         where = tuple(np.argwhere(crowded)[0])
-        here = program.configuration(jax.tree.map(lambda x: x[where], old.states), self.system)
+        state, at = jax.tree.map(lambda x: x[where], (old.states, self.conditions))
+        here = program.configuration(state, self.system, at)
         fresh = allocate(here, lists.cutoff, lists.skin, "list", cell_margin=0.1)
         assert not isinstance(fresh, AllPairs)
         roomier = _roomier(lists, fresh, slots)
         neighbors = self._in_chunks(
-            lambda states, params, at: program.rebuild(roomier, states, self.system),
+            lambda states, params, at: program.rebuild(roomier, states, self.system, at),
             old.states,
             self.chunk,
         )
         grown = old._replace(neighbors=neighbors)
         self.divide(grown)
         return grown
+
+    def restart(self, states: Any, like: Lists, old: program.Carry) -> program.Carry:
+        """``states`` with this batch's parameters, everyone stable; lists as large as ``like``."""
+        neighbors, states = self._in_chunks(
+            lambda states, params, at: program.restart(
+                self.plan, like, states, params, self.system, at
+            ),
+            states,
+            self.chunk,
+        )
+        nought = jnp.zeros_like(old.reason)
+        history = jax.tree.map(jnp.zeros_like, old.history)
+        return program.Carry(states, neighbors, nought, nought - 1, history)
+
+    def empty_lists(self, carry: program.Carry) -> Lists:
+        """Of one replica, as large as those of ``carry``."""
+        one = jax.tree.map(lambda x: x[0, 0], carry.neighbors)
+        return dataclasses.replace(one, overflow=jnp.asarray(False))
 
     def _piece(self, carry: Any, size: tuple[int, int]) -> tuple[Any, ...]:
         """Arguments of a program for the first ``size`` draws and replicas."""

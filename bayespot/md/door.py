@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayespot.errors import UserError
-from bayespot.md.ensembles import Ensemble, whole_number
+from bayespot.md.ensembles import Ensemble, Length, whole_number
+from bayespot.observables import TimeCorrelation
 from bayespot.potentials import Potential
 from bayespot.system import System
 
@@ -185,6 +186,58 @@ def starts_of(system: System, params: Any, starts: Any, replicas: int = 1) -> ja
             "Check the starts",
         )
     return jnp.asarray(starts, system.positions.dtype)
+
+
+def cells_of(system: System, cells: Any, draws: int, replicas: int) -> jax.Array:
+    """Cell every trajectory starts in, (draws, replicas, 3, 3) Angstrom.
+
+    Raises:
+        UserError: cells of another shape, not finite, or denser than matter.
+    """
+    shape = (draws, replicas, 3, 3)
+    if cells is None:
+        return jnp.broadcast_to(system.cell, shape)
+    if np.shape(cells) != shape:
+        raise UserError(
+            f"cells must be (draws, replicas, 3, 3), not {np.shape(cells)}",
+            f"Give a cell for each of {draws} draws and {replicas} replicas",
+        )
+    found = np.asarray(cells, float)
+    atoms = int(np.sum(np.asarray(system.mask)))
+    if not np.isfinite(found).all():
+        raise UserError("a cell is not finite", "Check the cells")
+    volume = np.abs(np.linalg.det(found)) / max(atoms, 1)
+    if all(system.pbc) and (volume < SMALLEST_VOLUME).any():
+        draw, replica = np.argwhere(volume < SMALLEST_VOLUME)[0]
+        raise UserError(
+            f"the cell of draw {draw}, replica {replica} leaves {volume.min():.3g} Å^3 to each of"
+            f" {atoms} atoms",
+            "Check the cells and their unit (Angstrom)",
+        )
+    return jnp.asarray(found, system.cell.dtype)
+
+
+def check_history(system: System, ensemble: Ensemble, length: Length, observables: Any) -> None:
+    """Refuse observables that would look back beyond the start or in vain, or share a name.
+
+    Raises:
+        UserError: naming the observable.
+    """
+    names = [observable.name for observable in observables]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"{names.count(twice[0])} observables are called {twice[0]}", "Rename one")
+    between = length.stride * np.atleast_1d(np.asarray(ensemble.time_step, float))
+    for observable in observables:
+        back = (observable.window - 1) * length.stride
+        if back > length.equilibration:
+            raise UserError(
+                f"observable {observable.name} looks back {back} steps, and only"
+                f" {length.equilibration} come before the production",
+                "Equilibrate for as long, or shorten its window",
+            )
+        if isinstance(observable, TimeCorrelation):
+            observable.check(system, between, ensemble.varies_cell)
 
 
 def check_starts(nearest: np.ndarray) -> None:

@@ -7,6 +7,7 @@ for the whole batch, outside ``vmap``: inside it, every replica would rebuild at
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from bayespot.md import barostat, integrators
 from bayespot.md.ensembles import Length
 from bayespot.md.stability import BLOWN_UP, NOT_FINITE, Stability
 from bayespot.neighbors import Lists
-from bayespot.observables import Observable
+from bayespot.observables import Frame, Observable
 from bayespot.potentials import Potential, energy_and_forces
 from bayespot.potentials.base import energy_forces_virial
 from bayespot.system import System
@@ -53,12 +54,16 @@ class Plan(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """What one block hands to the next; every leaf has leading axes (draw, replica)."""
+    """What one block hands to the next; every leaf has leading axes (draw, replica).
+
+    ``history`` holds what observables track, by name: (draw, replica, window, ...).
+    """
 
     states: Any
     neighbors: Any
     reason: jax.Array
     failed_at: jax.Array
+    history: Any
 
 
 class Averages(NamedTuple):
@@ -67,7 +72,8 @@ class Averages(NamedTuple):
     Attributes:
         means: observable name -> averaged snapshot.
         temperature: K.
-        frames: recorded positions and cells, (draw, replica, frame, ...), or None.
+        frames: recorded positions, cells and potential energies, (draw, replica, frame, ...), or
+            None.
     """
 
     means: Any
@@ -80,20 +86,22 @@ class _Dynamics(NamedTuple):
 
     init: Any
     step: Any
+    renew: Any  # forces of other parameters
     rescale: Any  # None where the cell is fixed
     every: int
     freedoms: Any
 
 
-def configuration(state: Any, system: System) -> System:
-    """Where a replica is now."""
-    cell = getattr(state, "cell", system.cell)
-    return system.replace(positions=state.position, cell=cell)
+def configuration(state: Any, system: System, at: dict[str, jax.Array]) -> System:
+    """Where a replica is now; ``at`` are its conditions, with the cell that it started in."""
+    return system.replace(positions=state.position, cell=getattr(state, "cell", at["cell"]))
 
 
 def _dynamics(
     plan: Plan, params: Any, neighbors: Lists, system: System, at: dict[str, jax.Array]
 ) -> _Dynamics:
+    system = system.replace(cell=at["cell"])
+
     def force(positions: jax.Array, **unused: Any) -> jax.Array:
         here = system.replace(positions=positions)
         return energy_and_forces(plan.potential, params, here, neighbors)[1]
@@ -111,6 +119,7 @@ def _dynamics(
             lambda state: barostat.step(
                 state, system, energy_force_virial, dt, temperature, at["friction"]
             ),
+            lambda state: barostat.renew(state, energy_force_virial),
             lambda state: barostat.rescale(
                 state, system, energy_force_virial, every * dt, temperature,
                 at["pressure"], at["barostat_time"], at["compressibility"],
@@ -126,7 +135,11 @@ def _dynamics(
         made = integrators.nose_hoover(
             force, plan.atoms, not any(system.pbc), dt, temperature, at["relaxation_time"]
         )
-    return _Dynamics(made.init, made.step, None, 0, made.freedoms)
+
+    def renew(state: Any) -> Any:
+        return state.set(force=force(state.position))
+
+    return _Dynamics(made.init, made.step, renew, None, 0, made.freedoms)
 
 
 def _both(f: Any, axes: tuple[Any, ...], shared: tuple[int, ...] = ()) -> Any:
@@ -153,7 +166,7 @@ def start(
     """
 
     def one(key: jax.Array, params: Any, at: Any, positions: jax.Array) -> Any:
-        here = system.replace(positions=positions)
+        here = system.replace(positions=positions, cell=at["cell"])
         built = neighbors.update(here)
         pairs = built.pairs(here)
         # particles that do not interact may sit anywhere
@@ -163,13 +176,46 @@ def start(
 
     states, built, nearest = _both(one, (0, 0, 0, 0), shared=(1,))(keys, params, conditions, starts)
     nought = jnp.zeros(starts.shape[:2], jnp.int32)
-    return Carry(states, built, nought, nought - 1), nearest
+
+    def tracked(state: Any, params: Any, neighbors: Any, at: Any) -> dict[str, jax.Array]:
+        here = configuration(state, system, at)
+
+        def empty(observable: Observable) -> jax.Array:
+            def track() -> jax.Array:
+                energy = plan.potential.energy(params, here, neighbors)
+                seen = Frame(here, energy, state.momentum, neighbors, plan.potential, params)
+                return observable.track(seen)
+
+            one = jax.eval_shape(track)
+            return jnp.zeros((observable.window, *one.shape), one.dtype)
+
+        return {o.name: empty(o) for o in plan.observables if o.window}
+
+    history = _both(tracked, (0, 0, 0, 0), shared=(1,))(states, params, built, conditions)
+    return Carry(states, built, nought, nought - 1, history), nearest
 
 
 @jax.jit
-def rebuild(lists: Lists, states: Any, system: System) -> Any:
+def rebuild(lists: Lists, states: Any, system: System, conditions: Any) -> Any:
     """Lists like ``lists`` (of one replica) for where all replicas are."""
-    return jax.vmap(jax.vmap(lambda state: lists.update(configuration(state, system))))(states)
+
+    def one(state: Any, at: Any) -> Any:
+        return lists.update(configuration(state, system, at))
+
+    return jax.vmap(jax.vmap(one))(states, conditions)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def restart(
+    plan: Plan, lists: Lists, states: Any, params: Any, system: System, conditions: Any
+) -> tuple[Any, Any]:
+    """Lists like ``lists`` for where all replicas are, and states with forces of ``params``."""
+
+    def one(state: Any, params: Any, at: Any) -> Any:
+        built = lists.update(configuration(state, system, at))
+        return built, _dynamics(plan, params, built, system, at).renew(state)
+
+    return _both(one, (0, 0, 0), shared=(1,))(states, params, conditions)
 
 
 def block(
@@ -180,9 +226,7 @@ def block(
     varies = hasattr(carry.states, "cell")
 
     def cells(states: Any) -> jax.Array:
-        if varies:
-            return states.cell
-        return jnp.broadcast_to(system.cell, (*states.position.shape[:2], 3, 3))
+        return states.cell if varies else conditions["cell"]
 
     def stale(states: Any, neighbors: Any, alive: jax.Array) -> jax.Array:
         """Whether lists would miss a pair in the next step: its force call comes before a rebuild
@@ -207,10 +251,10 @@ def block(
     rescale_all = _both(rescale_one, (0, 0, 0, 0), shared=(1,))
 
     def renew(states: Any, neighbors: Any) -> Any:
-        def one(lists: Lists, state: Any) -> Lists:
-            return lists.update(configuration(state, system))
+        def one(lists: Lists, state: Any, at: Any) -> Lists:
+            return lists.update(configuration(state, system, at))
 
-        return jax.vmap(jax.vmap(one))(neighbors, states)
+        return jax.vmap(jax.vmap(one))(neighbors, states, conditions)
 
     def hot_one(state: Any, params: Any, neighbors: Any, at: Any) -> jax.Array:
         freedoms = _dynamics(plan, params, neighbors, system, at).freedoms
@@ -261,27 +305,40 @@ def block(
         made = jax.lax.while_loop(lambda c: c[2] < stride, outer, begin)
         return made[0], made[1], made[4]
 
-    def look_one(state: Any, params: Any, neighbors: Any, at: Any) -> Any:
-        here = configuration(state, system)
+    def look_one(state: Any, params: Any, neighbors: Any, at: Any, history: Any) -> Any:
+        here = configuration(state, system, at)
         energy = plan.potential.energy(params, here, neighbors)
-        frame = {o.name: o.snapshot(here, energy) for o in plan.observables}
+        seen = Frame(here, energy, state.momentum, neighbors, plan.potential, params)
+        history = {
+            o.name: jnp.concatenate([o.track(seen)[None], history[o.name][:-1]])
+            for o in plan.observables
+            if o.window
+        }
+        frame = {
+            o.name: o.snapshot(dataclasses.replace(seen, history=history.get(o.name)))
+            for o in plan.observables
+        }
         freedoms = _dynamics(plan, params, neighbors, system, at).freedoms
         kinetic = integrators.kinetic_energy(state.momentum, here)
         hot = 2 * kinetic / (freedoms * BOLTZMANN)
-        return (frame, hot), plan.stability.check(here, state.momentum, neighbors)
+        code = plan.stability.check(here, state.momentum, neighbors)
+        return (frame, hot), code, history, energy
 
-    look_all = _both(look_one, (0, 0, 0, 0), shared=(1,))
+    look_all = _both(look_one, (0, 0, 0, 0, 0), shared=(1,))
 
-    def frame(carry: Any, index: jax.Array) -> tuple[Any, None]:
+    def frame(carry: Any, index: jax.Array) -> tuple[Any, jax.Array]:
         carry, totals = carry
         now = first_step + index * stride
         states, neighbors, hot = steps(carry.states, carry.neighbors, carry.reason == 0, now)
-        looked, code = look_all(states, params, neighbors, conditions)
+        looked, code, history, energy = look_all(
+            states, params, neighbors, conditions, carry.history
+        )
         # what a crowded list made of bonds and distances is no verdict: the block is repeated
         code = jnp.where(neighbors.overflow & (code != NOT_FINITE), 0, code)
         code = jnp.where(hot & (code != NOT_FINITE), BLOWN_UP, code)
         reason = jnp.where(carry.reason == 0, code.astype(jnp.int32), carry.reason)
         alive = reason == 0
+        energy = jnp.where(alive, energy, jnp.nan)  # its configuration is discarded below
         late = (now + stride).astype(jnp.int32)
         failed_at = jnp.where((carry.failed_at < 0) & ~alive, late, carry.failed_at)
         states = jax.tree.map(
@@ -289,9 +346,11 @@ def block(
         )
         looked = jax.tree.map(lambda x: jnp.where(_expand(alive, x), x, 0.0), looked)
         totals = jax.tree.map(jnp.add, totals, looked)
-        return (Carry(states, neighbors, reason, failed_at), totals), None
+        return (Carry(states, neighbors, reason, failed_at, history), totals), energy
 
-    shapes = jax.eval_shape(look_all, carry.states, params, carry.neighbors, conditions)[0]
+    shapes = jax.eval_shape(
+        look_all, carry.states, params, carry.neighbors, conditions, carry.history
+    )[0]
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     frames = plan.length.block_steps // stride
     if not plan.record:
@@ -300,8 +359,8 @@ def block(
     else:
 
         def several(carry: Any, indices: jax.Array) -> tuple[Any, Any]:
-            carry, _ = jax.lax.scan(frame, carry, indices)
-            return carry, (carry[0].states.position, cells(carry[0].states))
+            carry, energies = jax.lax.scan(frame, carry, indices)
+            return carry, (carry[0].states.position, cells(carry[0].states), energies[-1])
 
         indices = jnp.arange(frames).reshape(-1, plan.record)
         (carry, totals), kept = jax.lax.scan(several, (carry, zeros), indices)

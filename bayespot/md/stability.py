@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bayespot.errors import UserError
 from bayespot.neighbors import Neighbors
+from bayespot.observables import RDF, Context
 from bayespot.system import System
 
 REASONS = (
@@ -18,10 +21,11 @@ REASONS = (
     "two atoms came too close",
     "atoms fell together: no neighbour list could hold them",
     "it blew up: shorten the time step, or minimise the start first",
+    "its radial distribution function left the reference",
 )
 """Texts of the codes that ``check`` returns, and of what the engine adds."""
 
-NOT_FINITE, COLLAPSED, BLOWN_UP = 1, 4, 5
+NOT_FINITE, COLLAPSED, BLOWN_UP, DRIFTED = 1, 4, 5, 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,3 +70,63 @@ class Stability:
             too_close = jnp.min(distances) < self.min_distance
             code = jnp.where((code == 0) & too_close, 3, code)
         return code
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RDFDeviation:
+    """``integral |<g(r)> - g_ref(r)| dr`` over a window of time, and how large it may become
+    (StABlE, Raja et al., appendix A.5; water: 3 Angstrom over 1 ps).
+
+    The scan has no average over a time to look at: this criterion is read from averages over
+    blocks, while trainers run or after a simulation.
+
+    Attributes:
+        observable: averaged by the simulation.
+        reference: (bins,) g_ref.
+        threshold: Angstrom.
+        blocks: of the simulation in a window.
+    """
+
+    observable: RDF
+    reference: np.ndarray
+    threshold: float = 3.0
+    blocks: int = 1
+
+    def __post_init__(self) -> None:
+        name, bins = self.observable.name, self.observable.bins
+        reference = np.asarray(self.reference)
+        if reference.shape != (bins,) or not np.isfinite(reference).all():
+            raise UserError(
+                f"the reference of {name} is not finite, or has shape {reference.shape} and not"
+                f" {(bins,)}",
+                "Give a number for each bin",
+            )
+        if not self.threshold > 0 or self.blocks < 1:
+            raise UserError(
+                f"{name} may deviate by {self.threshold} over {self.blocks} blocks",
+                "Give a threshold above 0 and at least one block",
+            )
+
+    def errors(self, means: dict[str, dict[str, Any]]) -> np.ndarray:
+        """(windows, ...) integrals in Angstrom; window w ends with block ``w + blocks - 1``.
+
+        Args:
+            means: ``Trajectories.means``: averages of each block on the first axis.
+        """
+        pairs = {key: np.asarray(x, float) for key, x in means[self.observable.name].items()}
+        curves = self.observable.reduce(pairs, Context(0.0, 0))
+        windows = range(len(curves) - self.blocks + 1)
+        gaps = [curves[w : w + self.blocks].mean(axis=0) - self.reference for w in windows]
+        width = self.observable.high / self.observable.bins
+        found = [np.sum(np.abs(gap), axis=-1) * width for gap in gaps]
+        return np.stack(found) if found else np.zeros((0, *curves.shape[1:-1]))
+
+    def first_failure(self, means: dict[str, dict[str, Any]]) -> np.ndarray:
+        """(draw, replica) block after which a window first deviates too much; -1 for never.
+
+        It knows nothing of replicas that froze for another reason: ``reason`` does.
+        """
+        lost = ~(self.errors(means) <= self.threshold)  # NaN: more neighbours than lists could hold
+        if not len(lost):
+            return np.full(lost.shape[1:], -1)
+        return np.where(lost.any(axis=0), lost.argmax(axis=0) + self.blocks - 1, -1)

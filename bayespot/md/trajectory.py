@@ -35,7 +35,7 @@ class Recorder:
 
     def add(self, block: int, recorded: Any) -> None:
         """Positions and cells of a production block, (draw, replica, frame, ...)."""
-        files.save_arrays(self._file(block), [np.moveaxis(x, 2, 0) for x in recorded], {})
+        files.save_arrays(self._file(block), [np.moveaxis(x, 2, 0) for x in recorded[:2]], {})
 
     def _file(self, block: int) -> Path:
         return self.folder / f"frames_{block:05d}.npz"

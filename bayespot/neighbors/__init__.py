@@ -5,7 +5,16 @@ number of slots, with a mask.
 """
 
 from bayespot.neighbors.grid import Grid
-from bayespot.neighbors.lists import SMALL, Lists, NeighborList, Neighbors, allocate, placeholder
+from bayespot.neighbors.lists import (
+    SMALL,
+    Lists,
+    NeighborList,
+    Neighbors,
+    allocate,
+    lists_of,
+    placeholder,
+    sizes_of,
+)
 from bayespot.neighbors.pairs import AllPairs, GivenPairs, Pairs, safe_norm
 
 __all__ = [
@@ -18,6 +27,8 @@ __all__ = [
     "Neighbors",
     "Pairs",
     "allocate",
+    "lists_of",
     "placeholder",
     "safe_norm",
+    "sizes_of",
 ]

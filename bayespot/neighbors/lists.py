@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -161,6 +162,40 @@ def allocate(
 @jax.jit
 def _update(lists: NeighborList, system: System) -> NeighborList:
     return lists.update(system)
+
+
+def sizes_of(lists: Lists | None) -> dict[str, Any] | None:
+    """What is static about a list, as JSON; None where nothing is."""
+    if not isinstance(lists, NeighborList) or lists.grid is None:
+        return None
+    return {
+        "slots": lists.index.shape[-1],
+        "grid": dataclasses.asdict(lists.grid),
+        "cutoff": lists.cutoff,
+        "skin": lists.skin,
+        "half": lists.half,
+    }
+
+
+def lists_of(sizes: dict[str, Any] | None, system: System) -> NeighborList | None:
+    """An empty list with the ``sizes_of`` another, for one configuration of ``system``."""
+    if sizes is None:
+        return None
+    stored = sizes["grid"]
+    made: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+    grid = Grid(**made)
+    atoms = system.positions.shape[-2]
+    return NeighborList(
+        index=jnp.full((atoms, sizes["slots"]), atoms, jnp.int32),
+        shift=jnp.zeros((atoms, sizes["slots"], 3), system.positions.dtype),
+        reference=system.positions,
+        reference_cell=system.cell,
+        overflow=jnp.asarray(False),
+        grid=grid,
+        cutoff=sizes["cutoff"],
+        skin=sizes["skin"],
+        half=sizes["half"],
+    )
 
 
 def placeholder(system: System) -> NeighborList:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayespot.system import System
+from bayespot.observables.frame import Frame
 
 Value = np.ndarray | np.floating  # numpy turns arrays without axes into scalars
 
@@ -45,17 +45,40 @@ class Observable(abc.ABC):
         return ""
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the value: that of the axis."""
+        return () if self.axis is None else self.axis.shape
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """What the values are called, where the axis does no more than number them."""
+        return ()
+
+    @property
     def title(self) -> str:
         """For figures."""
         return self.name
 
-    @abc.abstractmethod
-    def snapshot(self, system: System, energy: jax.Array) -> dict[str, jax.Array]:
-        """What to average, for one configuration and its potential energy in eV."""
+    @property
+    def window(self) -> int:
+        """Frames that ``Frame.history`` reaches back; 0 where one moment is enough."""
+        return 0
+
+    def track(self, frame: Frame) -> jax.Array:
+        """What ``Frame.history`` holds of each moment."""
+        raise NotImplementedError
 
     @abc.abstractmethod
-    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
-        """Value from averaged snapshots; leading axes of the arrays are kept.  numpy, float64."""
+    def snapshot(self, frame: Frame) -> dict[str, jax.Array]:
+        """What to average, for one configuration."""
+
+    @abc.abstractmethod
+    def reduce(self, mean: dict[str, Any], context: Context) -> Any:
+        """Value from averaged snapshots; leading axes of the arrays are kept.
+
+        Averages are float64 arrays of numpy, or traced arrays of JAX, through which trainers
+        differentiate: use operators, and ``namespace(mean)`` for functions.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +95,11 @@ class Context:
     temperature: float
     num_atoms: int
     energy_shift: float = 0.0
+
+
+def namespace(mean: dict[str, Any]) -> Any:
+    """``numpy`` or ``jax.numpy``, whichever the averages are arrays of."""
+    return jnp if any(isinstance(x, jax.Array) for x in mean.values()) else np
 
 
 def histogram(values: jax.Array, low: float, high: float, bins: int) -> jax.Array:

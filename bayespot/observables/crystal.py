@@ -1,24 +1,20 @@
-"""What the volume of a periodic system says: density, lattice constant, bulk modulus."""
+"""What the volume of a periodic system says: density, lattice constant, stiffness against
+pressure."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from bayespot.observables.base import Context, Observable, Value
-from bayespot.system import System
+from bayespot.observables.base import Context, Observable, namespace
+from bayespot.observables.frame import Frame
 from bayespot.units import BOLTZMANN, GPA
 
 GRAM_PER_CM3 = 1.66053906660
 """1 u/Angstrom^3 in g/cm^3."""
-
-
-def volume(system: System) -> jax.Array:
-    """Angstrom^3."""
-    return jnp.abs(jnp.linalg.det(system.cell))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +31,12 @@ class Density(Observable):
         """For figures."""
         return "density"
 
-    def snapshot(self, system: System, energy: jax.Array) -> dict[str, jax.Array]:
+    def snapshot(self, frame: Frame) -> dict[str, jax.Array]:
         """Volume, and the mass, which never changes."""
-        del energy
-        mass = jnp.sum(jnp.where(system.mask, system.masses, 0.0))
-        return {"volume": volume(system), "mass": mass}
+        mass = jnp.sum(jnp.where(frame.system.mask, frame.system.masses, 0.0))
+        return {"volume": frame.volume, "mass": mass}
 
-    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
+    def reduce(self, mean: dict[str, Any], context: Context) -> Any:
         """Mass over volume."""
         del context
         return GRAM_PER_CM3 * mean["mass"] / mean["volume"]
@@ -67,15 +62,14 @@ class LatticeConstant(Observable):
         """For figures."""
         return "lattice constant"
 
-    def snapshot(self, system: System, energy: jax.Array) -> dict[str, jax.Array]:
+    def snapshot(self, frame: Frame) -> dict[str, jax.Array]:
         """The volume."""
-        del energy
-        return {"volume": volume(system)}
+        return {"volume": frame.volume}
 
-    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
+    def reduce(self, mean: dict[str, Any], context: Context) -> Any:
         """Cube root of the mean volume of a cell."""
         del context
-        return np.cbrt(mean["volume"] / self.cells)
+        return namespace(mean).cbrt(mean["volume"] / self.cells)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,15 +96,47 @@ class BulkModulus(Observable):
         """For figures."""
         return "bulk modulus"
 
-    def snapshot(self, system: System, energy: jax.Array) -> dict[str, jax.Array]:
+    def snapshot(self, frame: Frame) -> dict[str, jax.Array]:
         """First two moments of the volume about ``scale``."""
-        del energy
-        excess = volume(system) - self.scale
+        excess = frame.volume - self.scale
         return {"excess": excess, "excess_squared": excess**2}
 
-    def reduce(self, mean: dict[str, np.ndarray], context: Context) -> Value:
+    def reduce(self, mean: dict[str, Any], context: Context) -> Any:
         """From mean and variance."""
         variance = mean["excess_squared"] - mean["excess"] ** 2
-        compressible = np.maximum(variance, 1e-30)
+        compressible = namespace(mean).maximum(variance, 1e-30)
         whole = mean["excess"] + self.scale
         return BOLTZMANN * context.temperature * whole / compressible / GPA
+
+
+@dataclasses.dataclass(frozen=True)
+class Compressibility(Observable):
+    """Isothermal compressibility from volume fluctuations at constant pressure,
+    ``kappa = Var(V)/(k_B T <V>)``, the inverse of the bulk modulus.
+
+    Attributes:
+        scale: Angstrom^3 near the mean volume, subtracted before squaring as in ``BulkModulus``.
+    """
+
+    scale: float = 0.0
+
+    @property
+    def unit(self) -> str:
+        """1/GPa."""
+        return "1/GPa"
+
+    @property
+    def title(self) -> str:
+        """For figures."""
+        return "compressibility"
+
+    def snapshot(self, frame: Frame) -> dict[str, jax.Array]:
+        """First two moments of the volume about ``scale``."""
+        excess = frame.volume - self.scale
+        return {"excess": excess, "excess_squared": excess**2}
+
+    def reduce(self, mean: dict[str, Any], context: Context) -> Any:
+        """From mean and variance."""
+        variance = mean["excess_squared"] - mean["excess"] ** 2
+        whole = mean["excess"] + self.scale
+        return variance / (BOLTZMANN * context.temperature * whole) * GPA

@@ -8,6 +8,7 @@ from typing import Any
 
 from bayespot import files
 from bayespot.report import figures
+from bayespot.report.table import numbers, rounded, significant
 
 
 def write(folder: Path, report: dict[str, Any]) -> None:
@@ -30,33 +31,15 @@ def render(report: dict[str, Any]) -> str:
     environment.filters["sig"] = significant
     environment.filters["near"] = rounded
     pictures = {
-        name: figures.curve(o) if "axis" in o else figures.number(o)
-        for name, o in report["observables"].items()
+        name: figures.picture(f"observable-{name}", o) for name, o in report["observables"].items()
     }
     return environment.get_template("report.html").render(
         **report,
         pictures=pictures,
+        numbers=[n for o in report["observables"].values() for n in numbers(o)],
         reliability=figures.reliability(report["calibration"]),
         verdicts=verdicts(report),
     )
-
-
-def significant(value: float | None, digits: int = 3) -> str:
-    """A number with ``digits`` significant digits, without exponent where that stays short."""
-    if value is None:
-        return "–"
-    text = f"{value:.{digits}g}"
-    if "e" in text and 1e-4 <= abs(value) < 1e6:
-        text = f"{value:.0f}"
-    return text.replace("-", "−") if "e" not in text else text
-
-
-def rounded(value: float, error: float) -> str:
-    """A number to the second significant digit of its error."""
-    if not error > 0:
-        return f"{value:.6g}".replace("-", "−")
-    decimals = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{decimals}f}".replace("-", "−")
 
 
 def verdicts(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -103,12 +86,12 @@ def verdicts(report: dict[str, Any]) -> list[tuple[str, str]]:
     for o in report["observables"].values():
         if "coverage" in o:
             c = o["coverage"]
-            inside = c["inside95"]
+            inside, bins = c["inside95"], "values" if "components" in o else "bins"
             made.append(
                 (
                     "good" if inside >= 0.9 else "bad",
                     f"{o['title']}: 95 % interval holds the reference"
-                    + (f" in {100 * inside:.0f} % of {c['points']} bins" if "axis" in o else "")
+                    + (f" in {100 * inside:.0f} % of {c['points']} {bins}" if "axis" in o else "")
                     if inside >= 0.9 or "axis" in o
                     else f"{o['title']}: the reference lies outside the 95 % interval",
                 )

@@ -6,15 +6,20 @@ import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from ase.build import bulk
 
 from bayespot import build, config
+from bayespot.build import measurement
+from bayespot.data import Frame
 from bayespot.potentials import MACE, ZBL, HarmonicAngles, Scaled
 from benchmarks import potentials
 from tests.unit.frames import WATER, frame
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/choosing-a-sampler.md").read_text(encoding="utf-8")
+OBSERVABLES = (ROOT / "docs/observables.md").read_text(encoding="utf-8")
 POTENTIALS = (ROOT / "docs/potentials.md").read_text(encoding="utf-8")
 
 
@@ -76,3 +81,45 @@ def test_every_kind_of_potential_has_its_line():
     assert sorted(lines) == sorted(config.kinds())
     for kind in config.kinds(config.PriorTerm):
         assert f"`{kind}`" in POTENTIALS.split("## What it costs")[0]
+
+
+def test_the_configuration_of_observables_builds():
+    (text,) = re.findall(r"```toml\n(.*?)```", OBSERVABLES, re.DOTALL)
+    rest = {
+        "data": {"train": "a", "test": "b"},
+        "md": {"temperature": 300.0, "steps": 10_000, "equilibration": 2000},
+    }
+    atoms = bulk("Si", cubic=True)
+    section = config.parse({**rest, **tomllib.loads(text)})
+    made = build.observables(section, [Frame(atoms, 0.0, 0 * atoms.positions, "made", 0)])
+    assert [o.name for o in made] == ["rdf_si", "stiffness", "bulk", "vdos", "free_energy"]
+    assert made[0].pair == (14, 14)
+    assert made[2].shape == ()
+    assert made[4].density.bins == 60
+
+
+def test_every_kind_of_observable_has_its_row():
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*?) \| (.*?) ?\|$", OBSERVABLES, re.MULTILINE)
+    assert [row[0] for row in rows] == list(config.kinds(config.ObservableConfig))
+    assert f"all {len(rows)} kinds" in (ROOT / "bayespot/template.toml").read_text(encoding="utf-8")
+    for kind, unit, needs in rows:
+        words = needs.replace("not NPT", "")
+        assert ("periodic" in words or "NPT" in words) == (kind in measurement.PERIODIC), kind
+        assert ("NPT" in words) == (kind in measurement.VOLUME + measurement.ISOBARIC), kind
+        assert ("NVT" in words or "NVE" in words) == (kind in measurement.AT_TEMPERATURE), kind
+        known = config.kinds(config.ObservableConfig)[kind].model_fields
+        for key in re.findall(r"`(\w+)`", needs):
+            assert key in known, (kind, key)
+        assert unit
+
+
+def test_the_example_of_an_observable_of_ones_own(capsys):
+    ((code, said),) = re.findall(
+        r"```python\n(.*?)```\n\n((?:    [^\n]*\n)+)", OBSERVABLES, re.DOTALL
+    )
+    exec(compile(code, "observables.md", "exec"), {})
+    found = capsys.readouterr().out.strip()
+    number = r"\d+\.\d+"
+    assert re.sub(number, "x", found) == re.sub(number, "x", said.strip()) == "x ± x Å"
+    numbers = [[float(x) for x in re.findall(number, text)] for text in (found, said)]
+    np.testing.assert_allclose(*numbers, atol=0.02)

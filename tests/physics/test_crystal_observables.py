@@ -17,6 +17,7 @@ from bayespot.observables import (
     BulkModulus,
     Context,
     Density,
+    Frame,
     LatticeConstant,
     blocks_to_value,
 )
@@ -29,7 +30,7 @@ ZERO = jnp.asarray(0.0)
 
 def _value(observable, frames, padding=0):
     """Average over frames as the engine does, then reduce."""
-    made = [observable.snapshot(System.from_ase(a, len(a) + padding), ZERO) for a in frames]
+    made = [observable.snapshot(Frame(System.from_ase(a, len(a) + padding), ZERO)) for a in frames]
     blocks = {k: np.stack([np.asarray(m[k]) for m in made]) for k in made[0]}
     return blocks_to_value(observable, blocks, np.ones(len(frames)), CONTEXT)
 
@@ -135,7 +136,7 @@ def test_rdf_of_an_ideal_gas_is_one():
     places = jnp.asarray(rng.uniform(size=(samples, atoms, 3)), jnp.float32) @ cell
     system = System.from_ase(Atoms(f"Ar{atoms}", cell=np.asarray(cell), pbc=True))
     rdf = RDF.of("g", system, high, bins)
-    look = jax.vmap(lambda x: rdf.snapshot(system.replace(positions=x), ZERO)["pairs"])
+    look = jax.vmap(lambda x: rdf.snapshot(Frame(system.replace(positions=x), ZERO))["pairs"])
     each = rdf.reduce({"pairs": np.asarray(jax.jit(look)(places), float)}, CONTEXT)
     mean, error = each.mean(axis=0), each.std(axis=0, ddof=1) / np.sqrt(samples)
     itself = _by_hand(Atoms("Ar", cell=np.asarray(cell), pbc=True), high, bins) / atoms
@@ -211,7 +212,7 @@ def _modulus(volumes, scale, temperature=300.0):
 
     def look(volume):
         cell = jnp.cbrt(volume) * jnp.eye(3, dtype=volume.dtype)
-        return observable.snapshot(crystal.replace(cell=cell), ZERO)
+        return observable.snapshot(Frame(crystal.replace(cell=cell), ZERO))
 
     values = jnp.asarray(volumes, jnp.float32)
     made = jax.jit(jax.vmap(look))(values.ravel())

@@ -172,6 +172,7 @@ def test_the_virial_is_the_volume_derivative(x64):
     lists = allocate(system, ARGON.cutoff, 1.0)
     plan = program.Plan(ARGON, 4, NPT(40.0).shape, Length(10, blocks=1), (), None, 0)
     at = {k: v[0, 0] for k, v in NPT(40.0).conditions(1, 1).items()}
+    at["cell"] = system.cell
     state = program._dynamics(plan, {}, lists, system, at).init(jax.random.key(0), system)
 
     def energy(strain):

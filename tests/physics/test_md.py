@@ -45,11 +45,12 @@ class Moments(Observable):
     def unit(self):
         return ""
 
-    def snapshot(self, system, energy):
-        z = system.positions[:, 2]
+    def snapshot(self, frame):
+        x = frame.system.positions
+        z = x[:, 2]
         edges = jnp.linspace(-0.8, 0.8, 33)
         inside = (z[:, None] >= edges[:-1]) & (z[:, None] < edges[1:])
-        return {"squares": jnp.mean(system.positions**2, axis=0), "z": jnp.mean(inside, axis=0)}
+        return {"squares": jnp.mean(x**2, axis=0), "z": jnp.mean(inside, axis=0)}
 
     def reduce(self, mean, context):
         return mean["squares"]

@@ -8,6 +8,7 @@ from bayespot.observables import (
     Context,
     DihedralDistribution,
     DistanceDistribution,
+    Frame,
     HeatCapacity,
     MeanEnergy,
     blocks_to_value,
@@ -21,7 +22,7 @@ CONTEXT = Context(300.0, 9, energy_shift=-310.0)
 def _value(observable, frames, energies):
     """Average over frames as the engine does, then reduce."""
     snapshots = [
-        observable.snapshot(System.from_ase(a, 11), jnp.asarray(e))
+        observable.snapshot(Frame(System.from_ase(a, 11), jnp.asarray(e)))
         for a, e in zip(frames, energies, strict=True)
     ]
     cells = {k: np.stack([np.asarray(s[k]) for s in snapshots]) for k in snapshots[0]}

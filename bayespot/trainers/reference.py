@@ -1,0 +1,295 @@
+"""Reference trajectories: made by MD, reweighted for as long as enough of them still counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from bayespot.errors import UserError
+from bayespot.md import NPT, Simulation
+from bayespot.neighbors import Lists, allocate
+from bayespot.observables import Context
+from bayespot.reweight import Samples, State, bar, effective_size, energies, log_weights, zwanzig
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A state point: the replicas of a simulation that share its conditions.
+
+    Attributes:
+        replicas: their indices.
+        temperature: K.
+        pressure: GPa; None at constant volume.
+    """
+
+    replicas: tuple[int, ...]
+    temperature: float
+    pressure: float | None = None
+
+    @property
+    def state(self) -> State:
+        """For weights."""
+        return State(self.temperature, self.pressure)
+
+
+def points_of(simulation: Simulation, replicas: int) -> tuple[Point, ...]:
+    """State points of a simulation: replicas of equal temperature and pressure, in their order."""
+    ensemble = simulation.ensemble
+    temperature = np.broadcast_to(np.asarray(ensemble.temperature, float), replicas)
+    pressure = np.full(replicas, np.nan)
+    if isinstance(ensemble, NPT):
+        pressure = np.broadcast_to(np.asarray(ensemble.pressure, float), replicas)
+    found: dict[tuple[float, float | None], list[int]] = {}
+    for i, (t, p) in enumerate(zip(temperature, pressure, strict=True)):
+        found.setdefault((float(t), None if np.isnan(p) else float(p)), []).append(i)
+    return tuple(Point(tuple(which), *at) for at, which in found.items())
+
+
+class Reference(NamedTuple):
+    """Trajectories of all members, and what they still are worth.
+
+    Attributes:
+        samples: (members, replicas, frames, ...) leading axes.
+        valid: (members, replicas) which trajectories stayed stable.
+        params: what made them; leading axis of members.
+        last: (members, replicas, atoms, 3) where they ended, Angstrom; the next start there.
+        last_cell: (members, replicas, 3, 3) Angstrom.
+        fraction: (members, points) effective share of the frames at the present parameters; 0
+            asks for new trajectories.
+        free_energy: (members, points) of ``params`` relative to the first, eV.
+        made: how many times trajectories were made.
+        failed: how many times in a row none of a point's trajectories stayed stable.
+    """
+
+    samples: Samples
+    valid: Bool[Array, "members replicas"]
+    params: Any
+    last: Float[Array, "members replicas atoms 3"]
+    last_cell: Float[Array, "members replicas 3 3"]
+    fraction: Float[Array, "members points"]
+    free_energy: Float[Array, "members points"]
+    made: Int[Array, ""]
+    failed: Int[Array, ""]
+
+
+class Resampler:
+    """Makes reference trajectories with one ``Simulation``, and weighs them.
+
+    Attributes:
+        points: state points, in the order of ``Reference.fraction``.
+        lists: of one configuration, as large as any needed so far.
+    """
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        replicas: int,
+        points: Sequence[Point] | None = None,
+        warm_up: int = 0,
+        batch_size: int = 8,
+    ) -> None:
+        """Args:
+        simulation: with ``keep`` set.
+        replicas: trajectories of each member.
+        points: by default those of the simulation's ensemble.
+        warm_up: whole simulations thrown away before the first that counts.
+        batch_size: frames whose energies are evaluated at once.
+
+        Raises:
+            UserError: a simulation that keeps no frames.
+        """
+        if not simulation.keep:
+            raise UserError(
+                "the simulation keeps no frames to reweight", "Give keep=1 (every averaged frame)"
+            )
+        self.simulation, self.replicas = simulation, replicas
+        self.points = tuple(points) if points is not None else points_of(simulation, replicas)
+        self.warm_up, self.batch_size = warm_up, batch_size
+        self.atoms = int(np.sum(np.asarray(simulation.system.species) > 0))
+        length = simulation.length
+        self.frames = length.steps // length.stride // simulation.keep
+        self.room = 1.25
+        self.lists = self._allocate()
+
+    def _allocate(self) -> Lists:
+        simulation = self.simulation
+        margin = 0.1 if simulation.ensemble.varies_cell else 0.0
+        return allocate(
+            simulation.system,
+            simulation.potential.cutoff,
+            0.0,
+            capacity_factor=self.room,
+            cell_margin=margin,
+        )
+
+    def sizes(self) -> dict[str, Any]:
+        """What grew, as JSON."""
+        return {"room": self.room, "simulation": self.simulation.sizes()}
+
+    def restore_sizes(self, sizes: dict[str, Any]) -> None:
+        """What ``sizes`` gave elsewhere."""
+        self.room = float(sizes["room"])
+        self.lists = self._allocate()
+        self.simulation.restore_sizes(sizes["simulation"])
+
+    def empty(
+        self, params: Any, starts: jax.Array | None = None, cells: jax.Array | None = None
+    ) -> Reference:
+        """Where the first simulation starts; no frames yet."""
+        system, n = self.simulation.system, self.replicas
+        members = len(jax.tree.leaves(params)[0])
+        shape = (members, n, *system.positions.shape)
+        last = system.positions if starts is None else jnp.asarray(starts, system.positions.dtype)
+        cell = system.cell if cells is None else jnp.asarray(cells, system.cell.dtype)
+        nought = jnp.zeros((members, len(self.points)))
+        samples = Samples(
+            jnp.zeros((members, n, self.frames, *system.positions.shape), system.positions.dtype),
+            jnp.zeros((members, n, self.frames, 3, 3), system.cell.dtype),
+            jnp.zeros((members, n, self.frames)),
+        )
+        return Reference(
+            samples, jnp.zeros((members, n), bool), params, jnp.broadcast_to(last, shape),
+            jnp.broadcast_to(cell, (members, n, 3, 3)), nought, nought,
+            jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32),
+        )  # fmt: skip
+
+    def context(self, point: Point) -> Context:
+        """For reductions."""
+        return Context(point.temperature, self.atoms)
+
+    def renew(self, key: jax.Array, params: Any, old: Reference) -> Reference:
+        """Trajectories of ``params``, from where the last ended.
+
+        Where all trajectories of a point fail, ``params`` of the returned reference are those of
+        ``old``, and so are its frames: the caller goes back.
+        """
+        first = int(old.made) == 0
+        here, cell = old.last, old.last_cell
+        made: Any = None
+        for i in range(self.warm_up + 1 if first else 1):
+            made = self.simulation.run(
+                jax.random.fold_in(key, i), params, starts=here, cells=self._cells(cell)
+            )
+            here, cell = made.final.positions, made.final.cell
+        assert made.frames is not None
+        valid = np.asarray(made.reason) == 0
+        dead = [p for p in self.points if not valid[:, list(p.replicas)].any(axis=1).all()]
+        if dead:
+            logging.getLogger("bayespot").warning(
+                "all trajectories at %g K failed: training goes back to the parameters of the last"
+                " stable ones", dead[0].temperature,
+            )  # fmt: skip
+            return old._replace(failed=old.failed + 1)
+        # a replica that failed starts again where another of its point is
+        healthy = np.arange(self.replicas) * np.ones_like(valid, int)
+        for member, replica in np.argwhere(~valid):
+            point = next(p for p in self.points if replica in p.replicas)
+            healthy[member, replica] = next(r for r in point.replicas if valid[member, r])
+        rows = np.arange(len(valid))[:, None]
+        samples = Samples(*(jnp.asarray(x) for x in made.frames))
+        new = Reference(
+            samples, jnp.asarray(valid), params, here[rows, healthy], cell[rows, healthy],
+            jnp.ones_like(old.fraction), old.free_energy, old.made + 1, jnp.zeros_like(old.failed),
+        )  # fmt: skip
+        return new if first else new._replace(free_energy=self._tracked(old, new))
+
+    def _cells(self, cell: jax.Array) -> jax.Array | None:
+        """None where all trajectories share the system's: one program less."""
+        own = np.asarray(self.simulation.system.cell)
+        return None if (np.asarray(cell) == own).all() else cell
+
+    def _tracked(self, old: Reference, new: Reference) -> jax.Array:
+        """Free energies of the new parameters, by Bennett's acceptance ratio from the old ones."""
+        ahead = np.asarray(self.energies(new.params, old)) - np.asarray(old.samples.energy)
+        back = np.asarray(self.energies(old.params, new)) - np.asarray(new.samples.energy)
+        total = np.array(old.free_energy)
+        for member, number in np.ndindex(*total.shape):
+            point = self.points[number]
+            own = np.isin(np.arange(self.replicas), point.replicas)
+            before, after = (own & np.asarray(x.valid[member]) for x in (old, new))
+            total[member, number] += bar(
+                ahead[member][before].ravel(), back[member][after].ravel(), point.temperature
+            )
+        return jnp.asarray(total, old.free_energy.dtype)
+
+    def energies(self, params: Any, reference: Reference) -> jax.Array:
+        """(members, replicas, frames) eV, of ``params`` at the reference's configurations."""
+        while True:
+            found, crowded = _energies(
+                self.simulation.potential, self.batch_size, params, self.simulation.system,
+                reference.samples, self.lists,
+            )  # fmt: skip
+            if not bool(crowded):
+                return found
+            self.grow()
+
+    def grow(self) -> None:
+        """Lists with half as many slots again: some configuration was denser."""
+        self.room *= 1.5
+        self.lists = self._allocate()
+
+    def weigh(
+        self, point: Point, energy: jax.Array, samples: Samples, valid: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Log weights of one member's frames at one point, flat, and their effective share.
+
+        Args:
+            point: the state point.
+            energy: (replicas, frames) eV at the parameters wanted.
+            samples: (replicas, frames, ...).
+            valid: (replicas,); frames of others count nothing.
+        """
+        which = jnp.asarray(point.replicas)
+        counted = jnp.repeat(valid[which], samples.energy.shape[1])
+        volume = None
+        if point.pressure is not None:
+            volume = Samples(*(x[which] for x in samples)).volume.ravel()
+        # frames of failed trajectories may hold anything
+        new = jnp.where(counted, energy[which].ravel(), 0.0)
+        drawn = jnp.where(counted, samples.energy[which].ravel(), 0.0)
+        log_w = log_weights(new, drawn, point.state, volume=volume)
+        log_w = jax.nn.log_softmax(jnp.where(counted, log_w, -jnp.inf))
+        return log_w, effective_size(log_w) / jnp.maximum(jnp.sum(counted), 1)
+
+    def fractions(self, energy: jax.Array, samples: Samples, valid: jax.Array) -> jax.Array:
+        """(points,) effective shares of one member; arguments as for ``weigh``."""
+        return jnp.stack([self.weigh(p, energy, samples, valid)[1] for p in self.points])
+
+    def free_energies(self, params: Any, reference: Reference) -> np.ndarray:
+        """(members, points) of ``params`` relative to the first parameters, eV."""
+        gap = np.asarray(self.energies(params, reference)) - np.asarray(reference.samples.energy)
+        total = np.array(reference.free_energy, float)
+        for member, number in np.ndindex(*total.shape):
+            point = self.points[number]
+            counted = np.isin(np.arange(self.replicas), point.replicas)
+            counted &= np.asarray(reference.valid[member])
+            total[member, number] += zwanzig(gap[member][counted].ravel(), point.temperature)
+        return total
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _energies(
+    potential: Any, batch_size: int, params: Any, system: Any, samples: Samples, lists: Lists
+) -> tuple[jax.Array, jax.Array]:
+    found, crowded = jax.lax.map(
+        lambda x: member_energies(potential, x[0], system, x[1], lists, batch_size),
+        (params, samples),
+    )
+    return found, jnp.any(crowded)
+
+
+def member_energies(
+    potential: Any, params: Any, system: Any, samples: Samples, lists: Lists, batch_size: int
+) -> tuple[jax.Array, jax.Array]:
+    """(replicas, frames) energies of one member, and whether lists were too small."""
+    flat = Samples(*(x.reshape(-1, *x.shape[2:]) for x in samples))
+    found, crowded = energies(potential, params, system, flat, lists, batch_size)
+    return found.reshape(samples.energy.shape), crowded

@@ -1,0 +1,384 @@
+"""StABlE: what breaks is gone back to, learnt from, and breaks no more."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ase import Atoms
+
+from bayespot.data import Batch
+from bayespot.errors import UserError
+from bayespot.md import NVE, NVT, Length, RDFDeviation, Simulation, Stability
+from bayespot.md.program import Carry
+from bayespot.md.stability import DRIFTED
+from bayespot.neighbors import AllPairs, safe_norm
+from bayespot.observables import RDF, VACF, BondDistribution, Context
+from bayespot.potentials import Potential, energy_and_forces
+from bayespot.system import System
+from bayespot.trainers import Neighborhoods, Phase, StABlE, Target, Weights, fit, rewinding
+from bayespot.trainers.label_errors import LabelErrors, component_counts
+from bayespot.units import BOLTZMANN
+
+pytestmark = pytest.mark.usefixtures("compile_fast")
+BONDS, LENGTH = ((0, 1), (1, 2)), 1.5
+CHAIN = System.from_ase(Atoms("C3", [(0, 0, 0), (LENGTH, 0, 0), (LENGTH, LENGTH, 0)]))
+KT = BOLTZMANN * 500.0
+DENSITY = BondDistribution("bonds", BONDS, 1.0, 2.0, 10)
+REPLICAS = 12
+STABILITY = Stability(BONDS, (LENGTH, LENGTH), 0.4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Morse(Potential):
+    """Bonds ``D (1 - exp(-a (d - d0)))^2``; weak ones break."""
+
+    @property
+    def cutoff(self):
+        return 0.0
+
+    def init(self, key, system):
+        return {"log_depth": jnp.zeros(()), "log_width": jnp.zeros(())}
+
+    def atomic_energies(self, params, system, neighbors):
+        i, j = np.asarray(BONDS).T
+        stretch = safe_norm(system.positions[j] - system.positions[i]) - LENGTH
+        curve = (1 - jnp.exp(-jnp.exp(params["log_width"]) * stretch)) ** 2
+        return jnp.zeros(3).at[i].add(jnp.exp(params["log_depth"]) * curve)
+
+
+WEAK = {"log_depth": jnp.log(0.2), "log_width": jnp.log(2.0)}
+BOTH = {"log_depth": jnp.log(jnp.asarray([0.2, 3.0])), "log_width": jnp.log(2.0) * jnp.ones(2)}
+"""A weak chain and a strong one."""
+
+
+def _exact_density():
+    """p(d) ~ d^2 exp(-u/kT): bonds of a chain without angles know nothing of each other."""
+    d = np.linspace(0.8, 2.2, 1401)
+    p = d**2 * np.exp(-3.0 * (1 - np.exp(-2.0 * (d - LENGTH))) ** 2 / KT)
+    inside = np.floor((d - 1.0) * 10).astype(int)
+    return np.array([p[inside == b].sum() for b in range(10)]) / p.sum() * 10
+
+
+TARGET = Target(DENSITY, _exact_density())
+
+
+def _simulation(steps=100, observables=(), stability=STABILITY, ensemble=None):
+    length = Length(steps, stride=10, blocks=1)
+    ensemble = ensemble or NVT(500.0, 1.0, friction=0.02)
+    return Simulation(Morse(), CHAIN, ensemble, length, observables, stability=stability, keep=1)
+
+
+def _trainer(optimizer=None, simulation=None, target=TARGET, **more):
+    settings = {"replicas": REPLICAS, "rewind": 2, "f_max": 0.5, "f_min": 0.1, **more}
+    optimizer = optimizer or optax.adam(0.1)
+    return StABlE(simulation or _simulation(), [target], optimizer, **settings)
+
+
+def _unstable(params):
+    """Fraction of fresh trajectories that break within 2 ps."""
+    session = _simulation().session(jax.random.key(99), params, replicas=REPLICAS)
+    for _ in range(20):
+        session.advance()
+    return np.mean(~session.stable, axis=1)
+
+
+def test_a_molecule_that_breaks_learns_not_to():
+    """One member is weak, the other needs to learn nothing, and does not."""
+    before = _unstable(BOTH)
+    assert before[0] > 0.9
+    assert before[1] == 0
+    trainer = _trainer(f_max=0.2, f_min=0.0)
+    made = fit(jax.random.key(0), trainer, BOTH, 60, stop=trainer.stable(1600))
+    assert made.stopped == "every member is stable for 1600 steps"
+    assert len(made.history["loss"]) < 60
+    assert _unstable(made.params)[0] < 0.4
+    for name in BOTH:
+        assert float(made.params[name][1]) == float(BOTH[name][1])
+    phase = made.history["phase"]
+    assert (phase[:, 1] == Phase.SIMULATE).all()
+    assert phase[0, 0] == phase[-1, 0] == Phase.SIMULATE
+    learnt = phase[:, 0] == Phase.LEARN
+    assert learnt.any()
+    loss = made.history["loss"][:, 0]
+    assert loss[learnt][-1] < loss[learnt][0] / 2
+    assert np.isfinite(loss).all()
+    np.testing.assert_array_equal(np.isfinite(made.history["gradient_norm"]), phase == 1)
+    # phases end where the fraction of unstable replicas says so
+    unstable, steps = made.history["unstable"][:, 0], made.history["steps"][:, 0]
+    for i in range(len(phase) - 1):
+        switched = unstable[i] <= 0.0 if learnt[i] else unstable[i] >= 0.2
+        assert learnt[i + 1] == (learnt[i] != switched)
+    assert steps[-1] >= 1600
+    assert (steps[learnt] == 0).all()
+    # where no steps are taken, nothing is learnt
+    told = fit(jax.random.key(0), _trainer(optax.sgd(0.0)), BOTH, 12).history
+    assert told["unstable"][told["phase"] == Phase.LEARN].mean() > 0.3
+
+
+def test_training_resumes_bit_for_bit(tmp_path):
+    """With labels, parts of the molecule, and several estimates of the gradient."""
+
+    one_bond = BondDistribution("bond", ((0, 1),), 1.0, 2.0, 10)
+
+    def new():
+        return _trainer(
+            target=Target(one_bond, TARGET.value), f_max=0.3, labels=_labels(),
+            label_frames=3, states=20,
+            neighborhoods=Neighborhoods(((0, 1), (2, 1)), ((0, 1),), (LENGTH,), 20),
+        )  # fmt: skip
+
+    def run(trainer, updates, where):
+        return fit(jax.random.key(6), trainer, BOTH, updates, checkpoint=where, seconds_between=0.0)
+
+    first = new()
+    whole = run(first, 5, tmp_path / "a.npz")
+    run(first, 3, tmp_path / "b.npz")
+    rest = run(new(), 5, tmp_path / "b.npz")
+    assert set(whole.history["phase"][:, 0]) == {Phase.SIMULATE, Phase.LEARN}
+    for a, b in zip(jax.tree.leaves(whole.state), jax.tree.leaves(rest.state), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for name, values in whole.history.items():
+        np.testing.assert_array_equal(values, rest.history[name])
+
+
+def _labels():
+    """Twelve frames with energies and forces of the weak chain."""
+    positions = CHAIN.positions + 0.1 * jax.random.normal(jax.random.key(1), (12, 3, 3))
+    systems = jax.vmap(lambda x: CHAIN.replace(positions=x))(positions)
+    nobody = AllPairs(jnp.zeros(12, bool))
+    energy, forces = jax.jit(
+        jax.vmap(lambda s: energy_and_forces(Morse(), WEAK, s, AllPairs(jnp.asarray(False))))
+    )(systems)
+    return Batch(systems, nobody, energy, forces)
+
+
+def test_labels_hold_the_potential_where_it_was():
+    """The targets want another one than the labels do."""
+    labels = _labels()
+    errors = LabelErrors(Morse(), Weights())
+    compiled = jax.jit(lambda p: errors.loss(p, labels, jnp.ones(12), component_counts(labels)))
+
+    def label_loss(params):
+        one = jax.tree.map(lambda x: x[0], params)
+        return float(compiled(one))
+
+    start = {**BOTH, "log_depth": BOTH["log_depth"].at[0].add(0.3)}
+    made = {}
+    for weight in (0.0, 3000.0):
+        trainer = _trainer(
+            optax.adam(0.03), f_max=0.2, f_min=0.01, labels=labels, label_weight=weight,
+            label_frames=12,
+        )  # fmt: skip
+        made[weight] = fit(jax.random.key(2), trainer, start, 12)
+    free, held = (label_loss(x.params) for x in made.values())
+    assert free > 5 * label_loss(start)
+    assert held < label_loss(start)
+    told = made[3000.0].history
+    learnt = told["phase"][:, 0] == Phase.LEARN
+    assert learnt.sum() > 3
+    # all twelve frames are in every mini-batch
+    assert told["label_loss"][learnt][0, 0] == pytest.approx(label_loss(start), rel=1e-4)
+    assert np.isnan(told["label_loss"][~learnt]).all()
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Clock:
+    """A state that tells the time."""
+
+    time: jax.Array
+    rng: jax.Array
+
+
+def test_replicas_go_back_by_t_or_to_before_they_broke():
+    """Two members, three replicas, three blocks of 10 steps an update."""
+    times = np.zeros((2, 3), int)
+    rng = jnp.zeros((2, 3, 2), jnp.uint32)
+    here = rewinding.start(Clock(jnp.asarray(times), rng), 3)
+    nobody = jnp.asarray([False, False])
+
+    def carry(here, now, reason, failed):
+        state = Clock(jnp.asarray(now), here.now.rng)
+        return Carry(state, None, jnp.asarray(reason), jnp.asarray(failed), None)
+
+    def update(here, learns, breaks, key=0):
+        """``breaks``: {(member, replica): step of the update after which it stands still}."""
+        here = rewinding.begin(here, jnp.asarray(learns), jax.random.key(key))
+        now, reason = np.array(here.now.time), np.array(here.reason)
+        failed = np.where(reason > 0, 0, -1)
+        for block in range(3):
+            here = rewinding.remember(here, carry(here, now, reason, failed))
+            for where in np.ndindex(2, 3):
+                stop = breaks.get(where, 1000) - 10 * block
+                if reason[where]:
+                    continue
+                now[where] += min(10, stop)
+                if stop <= 10:
+                    reason[where], failed[where] = 2, breaks[where]
+        nobody_drifted = jnp.zeros((2, 3), jnp.int32)
+        return rewinding.end(here, carry(here, now, reason, failed), 30, nobody_drifted)
+
+    here = update(here, nobody, {})
+    here = update(here, nobody, {(0, 0): 4, (0, 1): 25})
+    np.testing.assert_array_equal(here.now.time, [[34, 55, 60], [60, 60, 60]])
+    np.testing.assert_array_equal(here.steps, here.now.time)
+    here = update(here, nobody, {(0, 2): 30, (1, 0): 10})
+    np.testing.assert_array_equal(here.now.time, [[34, 55, 90], [70, 90, 90]])
+    np.testing.assert_array_equal(here.reason != 0, [[1, 1, 1], [1, 0, 0]])
+    here = rewinding.switch(here, jnp.asarray([True, False]), nobody)
+    # at most 30 steps before, where a block begins
+    np.testing.assert_array_equal(here.anchor.time[0], [10, 30, 60])
+    np.testing.assert_array_equal(here.anchor.time[1], 0)
+    np.testing.assert_array_equal(here.steps, [[0, 0, 0], [70, 90, 90]])
+    before = here
+    here = update(here, [True, False], {(0, 1): 7})
+    np.testing.assert_array_equal(here.now.time, [[40, 37, 90], [70, 120, 120]])
+    np.testing.assert_array_equal(here.reason != 0, [[0, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(here.anchor.time, before.anchor.time)
+    # new noise for those that learn, each its own; the others keep theirs
+    noise = np.asarray(here.now.rng)
+    assert len(np.unique(noise[0], axis=0)) == 3
+    assert (noise[1] == 0).all()
+    again = update(here, [True, False], {}, key=1)
+    np.testing.assert_array_equal(again.now.time[0], [40, 60, 90])
+    assert (np.asarray(again.now.rng)[0] != noise[0]).any(axis=1).all()
+    # those unstable when learning ends stand still in the next simulation
+    here = rewinding.switch(here, nobody, jnp.asarray([True, False]))
+    here = update(here, nobody, {(0, 0): 1})
+    np.testing.assert_array_equal(here.now.time[0], [41, 37, 120])
+    np.testing.assert_array_equal(here.steps[0], [1, 0, 30])
+    here = rewinding.switch(here, jnp.asarray([True, False]), nobody)
+    np.testing.assert_array_equal(here.anchor.time[0], [20, 30, 90])
+
+
+RADIAL = RDF("g", 2.0, 4)
+
+
+def _rdf(reference=None, **more):
+    return RDFDeviation(RADIAL, np.zeros(4) if reference is None else reference, **more)
+
+
+def test_structures_that_drift_away():
+    """Integrals of |g - 1| over windows of two blocks, for two draws of one replica."""
+    shells = 4 / 3 * np.pi * np.diff(np.linspace(0, 2, 5) ** 3)
+    curves = np.ones((4, 2, 1, 4))
+    curves[1, 0, 0, 2], curves[2, 0, 0, 2] = 2.0, -0.5  # averages 1.5, 0.75, 0.25
+    curves[2:, 1, 0] = 3.0
+    means = {"g": {"pairs": curves * shells}}
+    criterion = _rdf(np.ones(4), blocks=2, threshold=0.9)
+    expected = np.array([[0.25, 0.125, 0.375], [0, 2, 4]])
+    np.testing.assert_allclose(criterion.errors(means)[..., 0].T, expected, atol=1e-12)
+    np.testing.assert_array_equal(criterion.first_failure(means), [[-1], [2]])
+    strict = _rdf(np.ones(4), blocks=1, threshold=0.9)
+    np.testing.assert_array_equal(strict.first_failure(means), [[-1], [2]])
+    stricter = _rdf(np.ones(4), blocks=1, threshold=0.4)
+    np.testing.assert_array_equal(stricter.first_failure(means), [[1], [2]])
+    long = _rdf(np.ones(4), blocks=5)
+    np.testing.assert_array_equal(long.first_failure(means), [[-1], [-1]])
+    crowded = {"g": {"pairs": np.where(curves == 3.0, np.nan, curves) * shells}}
+    np.testing.assert_array_equal(criterion.first_failure(crowded), [[-1], [2]])
+
+
+def test_structure_alone_decides():
+    """Weak bonds are longer than those of the reference."""
+    rdf = RDF.of("g", CHAIN, 1.9, 19)
+    simulation = _simulation(2000, [rdf], Stability())
+    exact = simulation.run(jax.random.key(4), BOTH, replicas=REPLICAS)
+    strong = exact.means["g"]["pairs"][:, 1].mean(axis=(0, 1))
+    reference = rdf.reduce({"pairs": strong}, Context(500.0, 3))
+    errors = RDFDeviation(rdf, reference).errors(exact.means)[0]
+    # a chain that folds brings its ends together, which is rare: one of twelve may do so
+    usual = np.sort(errors[1])[-2]
+    assert usual < np.median(errors[0])
+    threshold = (usual + np.median(errors[0])) / 2
+    trainer = _trainer(
+        simulation=simulation, rewind=1, structure=[RDFDeviation(rdf, reference, threshold)]
+    )
+    state, record = trainer.update(trainer.init(jax.random.key(5), BOTH))
+    assert record["unstable"][0] >= 0.25
+    assert record["unstable"][1] <= 1 / REPLICAS + 1e-6
+    lost = np.asarray(state.trajectories.reason)
+    assert set(np.unique(lost)) == {0, DRIFTED}
+    np.testing.assert_array_equal(np.mean(lost != 0, axis=1), record["unstable"])
+    # they stand still from then on
+    later, _ = trainer.update(state._replace(phase=jnp.zeros_like(state.phase)))
+    before, after = (np.asarray(s.trajectories.now.position) for s in (state, later))
+    np.testing.assert_array_equal((before == after).all(axis=(2, 3)), lost != 0)
+    # without the criterion nothing is found
+    trainer.structure = (RDFDeviation(rdf, reference, 100 * threshold),)
+    state, record = trainer.update(trainer.init(jax.random.key(5), BOTH))
+    assert (record["unstable"] == 0).all()
+
+
+def test_limits_leave_what_breaks_in_the_averages():
+    """Replicas beyond them move on to the end of the update, and stand still from then on."""
+
+    def one_update(trainer):
+        seen, step = [], trainer._step
+
+        def spy(*arguments):
+            seen.append(np.asarray(arguments[2]))
+            return step(*arguments)
+
+        trainer._step = spy
+        state, record = trainer.update(trainer.init(jax.random.key(8), BOTH))
+        bonds = np.linalg.norm(np.diff(seen[0], axis=3), axis=-1)
+        return np.abs(bonds - LENGTH).max(axis=3), state, record["unstable"]
+
+    wide = Stability(BONDS, (LENGTH, LENGTH), 1.5)
+    trainer = _trainer(simulation=_simulation(stability=wide), limits=STABILITY, rewind=10)
+    deviation, state, unstable = one_update(trainer)
+    lost = deviation.max(axis=2) > 0.4
+    assert unstable[0] > 0.2
+    np.testing.assert_allclose(unstable, lost.mean(axis=1))
+    reason = np.asarray(state.trajectories.reason)
+    np.testing.assert_array_equal(reason != 0, lost)
+    assert set(reason[lost]) == {2}
+    assert (deviation[lost] > 0.4).sum() > 2 * lost.sum()
+    # back by t is before they broke
+    first = np.asarray(state.trajectories.past.position)[:, :, -1]
+    back = np.linalg.norm(np.diff(first, axis=2), axis=-1)
+    np.testing.assert_allclose(back, LENGTH, atol=1e-5)
+    later, _ = trainer.update(state._replace(phase=jnp.zeros_like(state.phase)))
+    before, after = (np.asarray(x.trajectories.now.position) for x in (state, later))
+    np.testing.assert_array_equal((before == after).all(axis=(2, 3)), lost)
+    # limits of the simulation alone take what broke out of the averages
+    deviation, _, unstable = one_update(_trainer(rewind=10))
+    assert unstable[0] > 0.2
+    assert deviation.max() < 0.4
+
+
+def test_settings_are_checked():
+    cases = [
+        ({"f_min": 0.5}, "f_min is 0.5 and f_max 0.5"),
+        ({"f_max": 1.5}, "f_max 1.5"),
+        ({"rewind": 0}, "rewind 0"),
+        ({"states": 1}, "states 1"),
+        ({"states": 5, "within": True}, "within replicas and within 5 states"),
+        ({"label_weight": -1.0}, "label_weight is -1"),
+        ({"starts": jnp.zeros((1, 3, 3, 3))}, "and 12 replicas are"),
+        ({"simulation": _simulation(stability=Stability())}, "nothing says when"),
+        ({"simulation": _simulation(ensemble=NVE(300.0))}, "at one state point"),
+        ({"simulation": _simulation(ensemble=NVT((300.0,) * 6 + (400.0,) * 6))}, "at one state"),
+        ({"structure": [_rdf()]}, "is not simulated"),
+        ({"structure": [_rdf(blocks=3)], "simulation": _simulation(observables=[RADIAL])},
+         "averaged over 3 blocks, and an update has 2"),
+        ({"neighborhoods": Neighborhoods(((2, 3),), per_bin=None)}, "atoms 2 to 3"),
+    ]  # fmt: skip
+    for settings, message in cases:
+        with pytest.raises(UserError, match=message):
+            _trainer(**settings)
+    with pytest.raises(UserError, match="keeps no frames"):
+        _trainer(simulation=Simulation(Morse(), CHAIN, NVT(300.0), Length(100)))
+    with pytest.raises(UserError, match="looks back in time"):
+        StABlE(
+            _simulation(), [Target(VACF("v", 3, 10.0), np.zeros(3))], optax.sgd(0.1),
+            replicas=2,
+        )  # fmt: skip
+    with pytest.raises(UserError, match="reference of g"):
+        _rdf(np.zeros(3))
+    with pytest.raises(UserError, match="deviate by 0"):
+        _rdf(threshold=0.0)
