@@ -45,6 +45,7 @@ def test_laplace_over_the_last_layer_alone():
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_swag_draws_have_the_spread_of_the_path():
     """On a quadratic loss SGD is an affine map, so its stationary covariance is known."""
     rate = 0.05
@@ -67,6 +68,7 @@ def test_swag_draws_have_the_spread_of_the_path():
     assert 0.3 < correlated / exact < 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_gamma_term_makes_a_position_dependent_metric_right():
     """``alpha=0`` on full data: G is a function of the position, and the term is exact."""

@@ -95,7 +95,9 @@ def _traps():
     return Measurements(trap_simulation(), [Target(Spread(), MEASURED, ERROR)])
 
 
-@pytest.mark.parametrize(("make", "step"), [(_traps, 0.012), (_fluid, 1e-6)])
+@pytest.mark.parametrize(
+    ("make", "step"), [(_traps, 0.012), pytest.param(_fluid, 1e-6, marks=pytest.mark.slow)]
+)
 def test_sampling_resumes_bit_for_bit(tmp_path, make, step):
     class Killed(Exception):
         pass

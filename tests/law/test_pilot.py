@@ -58,6 +58,7 @@ def test_time_step_of_underdamped_dynamics(chosen):
     assert 0.03 < _excess(baoab(lg.target(), constant(h), friction)).mean() < 0.2
 
 
+@pytest.mark.slow
 def test_burn_in_reaches_equilibrium_and_a_longer_way_takes_longer(chosen):
     far = pilot(jax.random.key(0), lg.target(), _start() + 40.0, DATA, lg.B, tolerance=0.1)
     assert far.num_burn_in > chosen.num_burn_in
@@ -68,6 +69,7 @@ def test_burn_in_reaches_equilibrium_and_a_longer_way_takes_longer(chosen):
     assert 0.3 * needed < far.num_burn_in < 6 * needed
 
 
+@pytest.mark.slow
 def test_control_variates_allow_a_larger_step(chosen):
     quiet = control_variates(lg.target(), jnp.asarray(lg.SHIFT, jnp.float32))
     made = pilot(jax.random.key(0), quiet, _start(), DATA, lg.B, tolerance=0.1)

@@ -75,6 +75,7 @@ def test_a_budget_is_kept_or_refused(monkeypatch):
         _run(memory=1.0)
 
 
+@pytest.mark.slow
 def test_draws_spread_over_devices():
     code = """
     import jax, numpy as np
@@ -192,6 +193,7 @@ def test_a_time_step_that_blows_up_is_flagged(ensemble):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_hot_but_healthy_run_is_not_flagged():
     """A start far from rest at a low temperature, and three freedoms only."""
     far = CRYSTAL.positions + 0.3 * jax.random.normal(jax.random.key(1), CRYSTAL.positions.shape)

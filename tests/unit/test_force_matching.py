@@ -322,6 +322,7 @@ def test_settings_that_leave_nothing_to_fit():
 SILICON = Path(__file__).parents[3] / "shared" / "data" / "silicon"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SILICON.is_dir(), reason="needs ../shared/data/silicon")
 def test_stress_labels_of_silicon_pay():
     """Strained crystals without forces tell nothing but by their stress: with its weight the
