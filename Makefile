@@ -2,6 +2,7 @@
 # make test   the tests; make test-slow   those that take longest
 # make bench-samplers   speed, memory and experiments of the samplers, in their quick setting
 # make bench-md   cost of batched MD, beside LAMMPS and OpenMM
+# make bench-trainers   the trainers' experiments, in their quick setting
 # make check  what CI runs besides: lint, types, import contracts, the wheel
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ PEER_PYTHON ?= $(PYTHON)
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: demo test test-slow check lint wheel bench-md bench-samplers bench-potentials bench-accuracy clean
+.PHONY: demo test test-slow check lint wheel bench-md bench-samplers bench-potentials bench-accuracy bench-trainers clean
 
 demo: $(STAMP)
 	$(BIN)/bayespot run examples/ethanol.toml
@@ -32,6 +33,10 @@ bench-potentials: $(STAMP)
 bench-accuracy: $(STAMP)
 	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh apax  # the table says so where it fails
 	$(BIN)/python -m benchmarks.accuracy --setting full --out benchmarks/results
+
+bench-trainers: $(STAMP)
+	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh chemtrain  # the table says so where it fails
+	$(BIN)/python -m benchmarks.difftre --setting quick --out benchmarks/results
 
 bench-samplers: $(STAMP)
 	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh jax-sgmc  # the table says so where it fails
