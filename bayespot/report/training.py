@@ -65,14 +65,18 @@ def loss_panels(history: dict[str, np.ndarray]) -> list[Draw]:
             if name.rpartition("/")[0] == trainer and x.ndim == 2
         }
         title = trainer.replace("_", " ")
-        losses = [(own[name], *more) for name, *more in LOSSES if name in own]
+        losses = [
+            (own[name], *more)
+            for name, *more in LOSSES
+            if name in own and (name == "loss" or np.isfinite(own[name]).any())
+        ]
         made.append(_lines(title, "loss", losses))
         errors = [(f * own[n], *more) for n, (f, *more) in ERRORS.items() if n in own]
         if errors:
             made.append(_lines(title, "RMSE, validation frames", errors))
         if "unstable" in own:
-            lines = [(own["unstable"], "unstable replicas", INK, "-")]
-            made.append(_lines(title, "fraction", lines, log=False))
+            lines = [(own["unstable"], "unstable", INK, "-")]
+            made.append(_lines(title, "fraction of replicas unstable", lines, log=False))
     return made
 
 
