@@ -1,5 +1,7 @@
 """PaiNN against a plain loop over the paper's equations, and what its vectors are for."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,6 +90,18 @@ def test_untrained_forces_do_not_grow_with_the_neighbours():
 
     assert size(neighbors=count) < 3.0
     assert size(neighbors=1.0) > 30.0  # control: as published
+
+
+def test_schnet_divides_its_messages_by_the_root_of_the_neighbours():
+    """Nothing else depends on them: what feeds the messages makes up for it exactly."""
+    scaled, plain = (dataclasses.replace(SCHNET, neighbors=n) for n in (7.0, 1.0))
+    atoms = ethanol()
+    params = params_of(plain, System.from_ase(atoms))
+    fed = {k: {n: x * 7**0.5 if k.endswith("_in") else x for n, x in leaf.items()}
+           for k, leaf in params.items()}  # fmt: skip
+    expected = float(energy(plain, params, atoms))
+    assert float(energy(scaled, fed, atoms)) == pytest.approx(expected, rel=1e-10)
+    assert float(energy(scaled, params, atoms)) != pytest.approx(expected, rel=1e-3)
 
 
 def test_one_block_sees_angles():
