@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -137,8 +136,7 @@ def _part(section: Any, updates: int, config: cfg.FitConfig, made: Input, key: j
         assert made.splits is not None
         return force_matching(section, updates, made.potential, made.splits)
     assert config.md is not None
-    wider = section.wider if isinstance(section, cfg.StABlEPart) else 1.0
-    simulation, more = simulation_of(config.md, config.trainer.members, made, key, wider)
+    simulation, more = simulation_of(config.md, config.trainer.members, made, key)
     if isinstance(section, cfg.StABlEPart):
         labels = None if made.splits is None else made.splits.train.batch
         return StABlE(
@@ -148,7 +146,6 @@ def _part(section: Any, updates: int, config: cfg.FitConfig, made: Input, key: j
             rewind=section.rewind,
             f_max=section.f_max,
             f_min=section.f_min,
-            limits=stability(config.md, made.starts) if wider > 1 else None,
             states=section.states,
             labels=labels if section.label_weight else None,
             label_weight=section.label_weight,
@@ -181,25 +178,16 @@ def _stacked(reference: list[list[Frame]]) -> tuple[list[np.ndarray], list[np.nd
 
 
 def simulation_of(
-    md: cfg.TrainingMD, members: int, made: Input, key: jax.Array, wider: float = 1.0
+    md: cfg.TrainingMD, members: int, made: Input, key: jax.Array
 ) -> tuple[Simulation, dict[str, Any]]:
-    """What trainers simulate, and their ``replicas`` and ``starts``, chosen at random.
-
-    Trajectories stop ``wider`` times as far from healthy ones as ``md`` says.
-    """
+    """What trainers simulate, and their ``replicas`` and ``starts``, chosen at random."""
     ensemble, length, replicas = training_md(md)
-    limits = stability(md, made.starts)
-    limits = dataclasses.replace(
-        limits,
-        max_bond_deviation=limits.max_bond_deviation * wider,
-        min_distance=limits.min_distance / wider,
-    )
     simulation = Simulation(
         made.potential,
         made.system,
         ensemble,
         length,
-        stability=limits,
+        stability=stability(md, made.starts),
         keep=1,
     )
     positions = jnp.asarray(np.stack([f.atoms.positions for f in made.starts]), float)

@@ -107,9 +107,8 @@ class RelativeEntropyPart(ReweightedPart):
 class StABlEPart(Section):
     """Simulate until ``f_max`` of the replicas broke, learn from the targets until ``f_min`` do.
 
-    Replicas beyond the limits of [md] are unstable, and move on until they are ``wider`` times as
-    far: averages see how they break.  ``label_weight`` of the training frames keeps what they say;
-    ``stable_for`` ends training once members simulated so many steps.
+    Replicas beyond the limits of [md] stand still there.  ``label_weight`` of the training frames
+    keeps what they say; ``stable_for`` ends training once members simulated so many steps.
     """
 
     kind: Literal["stable"]
@@ -117,7 +116,6 @@ class StABlEPart(Section):
     rewind: Count = 1
     f_max: Share = 0.5
     f_min: Share = 0.1
-    wider: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 3.0
     states: Annotated[int, Field(ge=2)] | None = None
     label_weight: NotNegative = 10.0
     label_frames: Count = 8

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from bayespot.md.chain import half_step
 from bayespot.system import System
 from bayespot.units import BOLTZMANN, MASS
 
@@ -111,7 +112,7 @@ def nose_hoover(
     kT = BOLTZMANN * temperature
     # jax-md's tau is absolute, in the unit of the time step
     with _quiet():
-        init_fn, step_fn = simulate.nvt_nose_hoover(
+        init_fn, _ = simulate.nvt_nose_hoover(
             force, _move, time_step, kT, chain_length=chain_length, tau=relaxation_time
         )
     # jax-md keeps this number static
@@ -121,11 +122,16 @@ def nose_hoover(
         momenta = _rigid_free(thermal_momenta(key, system, kT), system, atoms)
         with _quiet():
             state = init_fn(key, system.positions, mass=mass_of(system), momenta=momenta)
-        return state.set(chain=state.chain.set(degrees_of_freedom=freedoms))
+        masses = state.chain.mass.at[0].set(freedoms * kT * relaxation_time**2)
+        return state.set(chain=state.chain.set(degrees_of_freedom=freedoms, mass=masses))
 
     def step(state: Any) -> Any:
-        with _quiet():
-            return step_fn(state)
+        chain, factor = half_step(state.chain, kT, time_step)
+        state = state.set(momentum=factor * state.momentum)
+        state = simulate.velocity_verlet(force, _move, time_step, state)
+        kinetic = 0.5 * jnp.sum(state.momentum**2 / state.mass)
+        chain, factor = half_step(chain.set(kinetic_energy=kinetic), kT, time_step)
+        return state.set(momentum=factor * state.momentum, chain=chain)
 
     return Integrator(init, step, freedoms)
 

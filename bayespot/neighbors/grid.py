@@ -4,6 +4,9 @@ Bins are cut along the lattice vectors; an atom looks into all bins within its r
 without wrapping round, so that a bin met again one cell further is another image.  One grid thus
 serves triclinic cells, mixed boundaries and cells smaller than the reach, where it has a single
 bin and looks into its images.
+
+Where there are few atoms, those images of every atom are candidates that can be near at all: the
+nearest one where the cell is twice as wide as the reach.
 """
 
 from __future__ import annotations
@@ -29,12 +32,15 @@ class Grid:
         reach: how many bins to look to either side along each.
         capacity: atoms a bin can hold.
         split: bins to a reach along open axes.
+        images: of every atom along each lattice vector, in place of bins; None where there are
+            bins.
     """
 
     shape: tuple[int, int, int]
     reach: tuple[int, int, int]
     capacity: int
     split: int = 1
+    images: tuple[int, int, int] | None = None
 
     @property
     def bins(self) -> int:
@@ -90,7 +96,15 @@ def plan(system: System, reach: float, margin: float, capacity_factor: float) ->
         else:
             room = atoms
         found.append(dataclasses.replace(one, capacity=min(atoms, room)))
-    return min(found, key=lambda grid: len(grid.stencil) * grid.capacity)
+    best = min(found, key=_places)
+    images = np.where(system.pbc, np.ceil(2 * far / np.maximum(lengths, 1e-9)), 1)
+    if atoms * np.prod(images) <= _places(best):
+        return Grid((1, 1, 1), (0, 0, 0), 1, images=_three(images))
+    return best
+
+
+def _places(grid: Grid) -> int:
+    return len(grid.stencil) * grid.capacity
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
@@ -115,6 +129,8 @@ def candidates(
         the stencil for each atom (atoms, stencil, 3), to be added to the wrapped position; whole
         cells taken off each position in wrapping it; True where a bin was too full or too narrow).
     """
+    if grid.images is not None:
+        return _images(system, np.array(grid.images), reach)
     atoms = system.positions.shape[0]
     where, fill, wrap = _fill(system, grid, reach)
     shape = np.array(grid.shape)
@@ -139,6 +155,28 @@ def candidates(
     # along open axes the reach is ``split`` bins by construction
     narrow = jnp.any(jnp.where(periodic, width < reach * (1 - 1e-6), False))
     return index.reshape(atoms, -1), shift, wrap, crowded | narrow
+
+
+def _images(
+    system: System, images: np.ndarray, reach: float
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """As ``candidates``, every image of every atom a bin of its own.
+
+    The coordinate of what lies within reach is below ``images / 2`` along a lattice vector whose
+    height is at least ``2 reach / images``; as many images have such a coordinate.
+    """
+    atoms = system.positions.shape[0]
+    fractional = system.positions @ jnp.linalg.inv(system.cell)
+    away = fractional - fractional[:, None]
+    first = -jnp.floor(away + 0.5 * images)  # of atom j seen from atom i
+    steps = np.array(list(itertools.product(*(range(n) for n in images))))
+    periodic = jnp.asarray(system.pbc)
+    shift = jnp.where(periodic, first[:, None] + steps[:, None], 0.0)
+    index = jnp.where(system.mask, jnp.arange(atoms), atoms)
+    width = heights(system.cell) * images / 2
+    narrow = jnp.any(jnp.where(periodic, width < reach * (1 - 1e-6), False))
+    index = jnp.broadcast_to(index, (atoms, len(steps), atoms)).reshape(atoms, -1)
+    return index, shift.reshape(atoms, -1, 3), jnp.zeros_like(fractional), narrow
 
 
 def _number(where: jax.Array, grid: Grid) -> jax.Array:

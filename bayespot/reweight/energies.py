@@ -22,16 +22,39 @@ class Samples(NamedTuple):
         positions: (frames, atoms, 3) Angstrom.
         cell: (frames, 3, 3) Angstrom.
         energy: (frames,) potential energy under the law they were drawn from, eV.
+        lists: leaves of the neighbour lists of each frame; None where they are found again
+            whenever they are needed, which takes longer than the energy of a cheap potential.
     """
 
     positions: Float[Array, "frames atoms 3"]
     cell: Float[Array, "frames 3 3"]
     energy: Float[Array, " frames"]
+    lists: tuple[jax.Array, ...] | None = None
 
     @property
     def volume(self) -> Float[Array, "*frames"]:
         """Angstrom^3."""
         return jnp.abs(jnp.linalg.det(self.cell))
+
+
+def with_lists(
+    system: System, samples: Samples, lists: Lists, batch_size: int = 8
+) -> tuple[Samples, Bool[Array, ""]]:
+    """Samples that keep their neighbours, and whether ``lists`` were too small.
+
+    Args:
+        system: species and masses.
+        samples: configurations.
+        lists: of one configuration.
+        batch_size: frames at once.
+    """
+
+    def one(positions: jax.Array, cell: jax.Array) -> Lists:
+        return lists.update(system.replace(positions=positions, cell=cell))
+
+    each = samples.positions, samples.cell
+    made = jax.lax.map(lambda x: one(*x), each, batch_size=batch_size)
+    return samples._replace(lists=tuple(jax.tree.leaves(made))), jnp.any(made.overflow)
 
 
 def energies(
@@ -51,16 +74,14 @@ def energies(
         params: its parameters.
         system: species and masses.
         samples: configurations.
-        lists: of one configuration, rebuilt for each.
+        lists: of one configuration, rebuilt for each where ``samples`` have none.
         batch_size: frames evaluated at once.
     """
 
-    def one(positions: jax.Array, cell: jax.Array) -> tuple[jax.Array, jax.Array]:
-        here = system.replace(positions=positions, cell=cell)
-        built = lists.update(here)
+    def one(here: System, built: Lists) -> tuple[jax.Array, jax.Array]:
         return potential.energy(params, here, built), built.overflow
 
-    found, crowded = _over_frames(one, samples, batch_size)
+    found, crowded = _over_frames(one, system, samples, lists, batch_size)
     return found, jnp.any(crowded)
 
 
@@ -79,21 +100,28 @@ def snapshots(
     respect to them are right.  Arguments as for ``energies``, whose flag comes last.
     """
 
-    def one(positions: jax.Array, cell: jax.Array) -> Any:
-        here = system.replace(positions=positions, cell=cell)
-        built = lists.update(here)
+    def one(here: System, built: Lists) -> Any:
         energy = potential.energy(params, here, built)
         frame = Frame(here, energy, None, built, potential, params)
         return {o.name: o.snapshot(frame) for o in observables}, energy, built.overflow
 
-    found, energy, crowded = _over_frames(one, samples, batch_size)
+    found, energy, crowded = _over_frames(one, system, samples, lists, batch_size)
     return found, energy, jnp.any(crowded)
 
 
-def _over_frames(function: Any, samples: Samples, batch_size: int) -> Any:
-    """``function(positions, cell)`` of every frame."""
-    remembered = jax.checkpoint(lambda x: function(*x))
-    frames = len(samples.energy)
-    return jax.lax.map(
-        remembered, (samples.positions, samples.cell), batch_size=min(batch_size, frames)
-    )
+def _over_frames(
+    function: Any, system: System, samples: Samples, lists: Lists, batch_size: int
+) -> Any:
+    """``function(system, lists)`` of every frame."""
+
+    def one(x: Any) -> Any:
+        positions, cell, leaves = x
+        here = system.replace(positions=positions, cell=cell)
+        if leaves is None:
+            return function(here, lists.update(here))
+        return function(here, jax.tree.unflatten(jax.tree.structure(lists), leaves))
+
+    each = samples.positions, samples.cell, samples.lists
+    if batch_size >= len(samples.energy):  # one batch: to compute it again would save no memory
+        return jax.vmap(one)(each)
+    return jax.lax.map(jax.checkpoint(one), each, batch_size=batch_size)

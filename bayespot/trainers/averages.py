@@ -54,7 +54,7 @@ class Averages:
         """(replicas, frames, ...) of one member; energies; whether lists were too small."""
         simulation = self.resampler.simulation
         shape = samples.energy.shape
-        flat = Samples(*(x.reshape(-1, *x.shape[2:]) for x in samples))
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), samples)
         made, energy, crowded = snapshots(
             which, simulation.potential, params, simulation.system, flat, lists,
             self.resampler.batch_size,

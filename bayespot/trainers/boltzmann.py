@@ -53,9 +53,6 @@ class Boltzmann:
             which fluctuates least.
         neighborhoods: parts of the system that are samples of their own; None for the whole.
         batch_size: frames evaluated at once.
-        trajectories: parts of equal size that the samples come from, in order; each takes
-            covariances with its own means. What a short trajectory does not cross, it cannot
-            respond by: differences between trajectories then only are noise. None: all together.
     """
 
     potential: Potential
@@ -65,7 +62,6 @@ class Boltzmann:
     states: int | None = None
     neighborhoods: Neighborhoods | None = None
     batch_size: int = 8
-    trajectories: int | None = None
 
     def measure(self, params: Any, samples: Samples, lists: Lists, key: jax.Array) -> Estimate:
         """Averages and loss.
@@ -95,10 +91,7 @@ class Boltzmann:
         parts = jax.tree.map(lambda x, s: jnp.tensordot(x, s, s.ndim), made, slope)
         linear = sum(jax.tree.leaves(parts), jnp.zeros_like(energy))
         kT = BOLTZMANN * self.context.temperature
-        if self.trajectories is None:
-            weights = covariance_weights(linear, counted, kT, self.states, shuffle)
-        else:
-            weights = weights_within(linear, counted, kT, self.trajectories)
+        weights = covariance_weights(linear, counted, kT, self.states, shuffle)
         share = counted / jnp.maximum(jnp.sum(counted), 1)
         direct = jax.tree.map(
             lambda x, s: (share.reshape(-1, *(1,) * s.ndim) * s).astype(x.dtype), made, slope
@@ -153,17 +146,6 @@ def covariance_weights(
     sums = jax.ops.segment_sum(jnp.where(used, values, 0.0), batch, max(size // states, 1))
     centred = jnp.where(used, values - (sums / each)[batch], 0.0)
     return -centred / (kT * jnp.maximum(each - 1, 1) * batches)
-
-
-def weights_within(
-    values: Float[Array, " samples"], counted: Bool[Array, " samples"], kT: float, parts: int
-) -> Float[Array, " samples"]:
-    """The same, of covariances within ``parts`` equal parts, weighed by what counts in each."""
-    used, x = counted.reshape(parts, -1), jnp.where(counted, values, 0.0).reshape(parts, -1)
-    count = jnp.sum(used, axis=1, keepdims=True)
-    mean = jnp.sum(x, axis=1, keepdims=True) / jnp.maximum(count, 1)
-    centred = jnp.where(used, x - mean, 0.0) * (count / jnp.maximum(count - 1, 1))
-    return -centred.ravel() / (kT * jnp.maximum(jnp.sum(counted), 1))
 
 
 def _averages(made: Any, counted: jax.Array) -> Any:

@@ -17,7 +17,16 @@ from bayespot.errors import UserError
 from bayespot.md import NPT, Simulation
 from bayespot.neighbors import Lists, allocate
 from bayespot.observables import Context
-from bayespot.reweight import Samples, State, bar, effective_size, energies, log_weights, zwanzig
+from bayespot.reweight import (
+    Samples,
+    State,
+    bar,
+    effective_size,
+    energies,
+    log_weights,
+    with_lists,
+    zwanzig,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,12 +89,19 @@ class Reference(NamedTuple):
     failed: Int[Array, ""]
 
 
+KEPT_LISTS = 64e6
+"""Bytes of neighbour lists that are kept with the frames of all members; more are made again."""
+
+_with_lists = jax.jit(with_lists, static_argnums=3)
+
+
 class Resampler:
     """Makes reference trajectories with one ``Simulation``, and weighs them.
 
     Attributes:
         points: state points, in the order of ``Reference.fraction``.
         lists: of one configuration, as large as any needed so far.
+        frame_lists: likewise, of what is kept with the frames.
     """
 
     def __init__(
@@ -116,28 +132,33 @@ class Resampler:
         self.atoms = int(np.sum(np.asarray(simulation.system.species) > 0))
         length = simulation.length
         self.frames = length.steps // length.stride // simulation.keep
-        self.room = 1.25
-        self.lists = self._allocate()
+        self.room = self.frame_room = 1.25
+        self.lists = self.frame_lists = self._allocate(self.room)
 
-    def _allocate(self) -> Lists:
+    def _allocate(self, room: float) -> Lists:
         simulation = self.simulation
         margin = 0.1 if simulation.ensemble.varies_cell else 0.0
         return allocate(
             simulation.system,
             simulation.potential.cutoff,
             0.0,
-            capacity_factor=self.room,
+            capacity_factor=room,
             cell_margin=margin,
         )
 
     def sizes(self) -> dict[str, Any]:
         """What grew, as JSON."""
-        return {"room": self.room, "simulation": self.simulation.sizes()}
+        return {
+            "room": self.room,
+            "frame_room": self.frame_room,
+            "simulation": self.simulation.sizes(),
+        }
 
     def restore_sizes(self, sizes: dict[str, Any]) -> None:
         """What ``sizes`` gave elsewhere."""
-        self.room = float(sizes["room"])
-        self.lists = self._allocate()
+        self.room, self.frame_room = float(sizes["room"]), float(sizes["frame_room"])
+        self.lists = self._allocate(self.room)
+        self.frame_lists = self._allocate(self.frame_room)
         self.simulation.restore_sizes(sizes["simulation"])
 
     def empty(
@@ -155,11 +176,36 @@ class Resampler:
             jnp.zeros((members, n, self.frames, 3, 3), system.cell.dtype),
             jnp.zeros((members, n, self.frames)),
         )
+        if self._keeps_lists(members):
+            like = tuple(
+                jnp.zeros((members, n, self.frames, *x.shape), x.dtype)
+                for x in jax.tree.leaves(self.frame_lists)
+            )
+            samples = samples._replace(lists=like)
         return Reference(
             samples, jnp.zeros((members, n), bool), params, jnp.broadcast_to(last, shape),
             jnp.broadcast_to(cell, (members, n, 3, 3)), nought, nought,
             jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32),
         )  # fmt: skip
+
+    def _keeps_lists(self, members: int) -> bool:
+        """Whether the neighbours of all frames fit in memory, and in checkpoints."""
+        each = sum(x.nbytes for x in jax.tree.leaves(self.frame_lists))
+        return members * self.replicas * self.frames * each <= KEPT_LISTS
+
+    def _listed(self, samples: Samples) -> Samples:
+        """With the neighbours in every frame, where there is room for them."""
+        shape = samples.energy.shape
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), samples)
+        while self._keeps_lists(len(samples.energy)):
+            made, crowded = _with_lists(
+                self.simulation.system, flat, self.frame_lists, self.batch_size
+            )
+            if not bool(crowded):
+                return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), made)
+            self.frame_room *= 1.5
+            self.frame_lists = self._allocate(self.frame_room)
+        return samples
 
     def context(self, point: Point) -> Context:
         """For reductions."""
@@ -194,7 +240,7 @@ class Resampler:
             point = next(p for p in self.points if replica in p.replicas)
             healthy[member, replica] = next(r for r in point.replicas if valid[member, r])
         rows = np.arange(len(valid))[:, None]
-        samples = Samples(*(jnp.asarray(x) for x in made.frames))
+        samples = self._listed(Samples(*(jnp.asarray(x) for x in made.frames)))
         new = Reference(
             samples, jnp.asarray(valid), params, here[rows, healthy], cell[rows, healthy],
             jnp.ones_like(old.fraction), old.free_energy, old.made + 1, jnp.zeros_like(old.failed),
@@ -234,7 +280,7 @@ class Resampler:
     def grow(self) -> None:
         """Lists with half as many slots again: some configuration was denser."""
         self.room *= 1.5
-        self.lists = self._allocate()
+        self.lists = self._allocate(self.room)
 
     def weigh(
         self, point: Point, energy: jax.Array, samples: Samples, valid: jax.Array
@@ -251,7 +297,7 @@ class Resampler:
         counted = jnp.repeat(valid[which], samples.energy.shape[1])
         volume = None
         if point.pressure is not None:
-            volume = Samples(*(x[which] for x in samples)).volume.ravel()
+            volume = samples.volume[which].ravel()
         # frames of failed trajectories may hold anything
         new = jnp.where(counted, energy[which].ravel(), 0.0)
         drawn = jnp.where(counted, samples.energy[which].ravel(), 0.0)
@@ -290,6 +336,6 @@ def member_energies(
     potential: Any, params: Any, system: Any, samples: Samples, lists: Lists, batch_size: int
 ) -> tuple[jax.Array, jax.Array]:
     """(replicas, frames) energies of one member, and whether lists were too small."""
-    flat = Samples(*(x.reshape(-1, *x.shape[2:]) for x in samples))
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), samples)
     found, crowded = energies(potential, params, system, flat, lists, batch_size)
     return found.reshape(samples.energy.shape), crowded

@@ -117,7 +117,7 @@ class RelativeEntropy(Reweighted):
         # strided: neighbouring frames of a trajectory are alike
         strides = max(1, frames // self.share)
         index = (jnp.arange(self.share) * strides + count % strides) % frames
-        picked = Samples(*(x[index] for x in data))
+        picked = jax.tree.map(lambda x: x[index], data)
         energy, crowded = energies(
             simulation.potential, params, simulation.system, picked, lists,
             self.resampler.batch_size,

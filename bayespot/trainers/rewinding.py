@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -38,16 +37,13 @@ def start(states: Any, blocks: int) -> Trajectories:
 
 
 @jax.jit
-def begin(here: Trajectories, learns: Bool[Array, " members"], key: jax.Array) -> Trajectories:
-    """Members that learn go back to their anchor, with new thermal noise where there is any."""
-    anchor = here.anchor
-    if hasattr(anchor, "rng"):
-        keys = jax.random.key_data(jax.random.split(key, here.reason.shape))
-        anchor = dataclasses.replace(anchor, rng=keys.astype(anchor.rng.dtype))
+def begin(here: Trajectories, learns: Bool[Array, " members"]) -> Trajectories:
+    """Members that learn go back to their anchor, where the same thermal noise awaits them: with
+    the same parameters those that broke would break again, and only learning can prevent it."""
     blocks = jax.tree.leaves(here.past)[0].shape[2]
-    past = _where(learns, _filled(anchor, blocks), here.past)
+    past = _where(learns, _filled(here.anchor, blocks), here.past)
     reason = jnp.where(learns[:, None], 0, here.reason)
-    return here._replace(now=_where(learns, anchor, here.now), past=past, reason=reason)
+    return here._replace(now=_where(learns, here.anchor, here.now), past=past, reason=reason)
 
 
 @jax.jit

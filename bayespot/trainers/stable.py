@@ -3,9 +3,10 @@
 Each member alternates between two phases (algorithm 1 of the paper's appendix A.3):
 
 - SIMULATE: its replicas go on, those that break stand still, until ``f_max`` of them have;
-- LEARN: all replicas start again and again ``t`` steps before they broke, or before now.  Averages
-  over these ``t`` steps shall be the targets, and each time parameters take one step along the
-  Boltzmann estimate of their gradient; until no more than ``f_min`` of the replicas break.
+- LEARN: all replicas start again and again ``t`` steps before they broke, or before now, with the
+  same thermal noise: what broke breaks again until something is learnt.  Averages over these ``t``
+  steps shall be the targets, and each time parameters take one step along the Boltzmann estimate
+  of their gradient; until no more than ``f_min`` of the replicas break.
 
 One update simulates ``t`` steps of every replica of every member, whatever its phase, and members
 that learn take a step.  Replicas that the simulation stopped count with where they stand, to the
@@ -26,9 +27,9 @@ from jaxtyping import Array, Int
 
 from bayespot.data import Batch
 from bayespot.md import Session, Simulation
-from bayespot.md.stability import RDFDeviation, Stability
+from bayespot.md.stability import DRIFTED, RDFDeviation
 from bayespot.observables import Context
-from bayespot.trainers import rewinding, verdict
+from bayespot.trainers import rewinding
 from bayespot.trainers.base import Record, Stop, Trainer
 from bayespot.trainers.boltzmann import Boltzmann
 from bayespot.trainers.label_errors import LabelErrors, Weights
@@ -83,11 +84,9 @@ class StABlE(Trainer):
         rewind: int = 1,
         f_max: float = 0.5,
         f_min: float = 0.1,
-        limits: Stability | None = None,
         structure: Sequence[RDFDeviation] = (),
         neighborhoods: Neighborhoods | None = None,
         states: int | None = None,
-        within: bool = False,
         labels: Batch | None = None,
         label_weight: float = 10.0,
         label_frames: int = 8,
@@ -100,21 +99,16 @@ class StABlE(Trainer):
         simulation: with ``keep`` (frames between two samples) and ``stability`` set; of its
             length, only the steps of a block matter.
         targets: what averages shall be; a curve's loss is a mean over its bins, that of the paper
-            with a weight of as many.
+            with a weight of as many. Beside the peaks of a curve, few broken bonds are hardly
+            seen: give bins that should be empty small errors.
         optimizer: of optax; the paper takes steps of 0.001 to 0.003.
         replicas: trajectories of each member.
         rewind: t, in blocks of the simulation.
         f_max: fraction of unstable replicas that ends a simulation phase.
         f_min: the largest that ends a learning phase.
-        limits: of stable configurations, looked at in the samples of each update. Replicas
-            beyond them still move until it ends, so that averages see how they break; the wider
-            limits of the simulation stop them there. None: only those of the simulation, which
-            leave no broken configuration in the averages.
-        structure: criteria of stability beyond both.
+        structure: criteria of stability beyond those of the simulation.
         neighborhoods: take the localized estimator; targets then are of one neighbourhood.
         states: samples in one estimate, several of which are averaged; None for all at once.
-        within: take covariances within each replica: in t steps none crosses what separates it
-            from the others.
         labels: frames of quantum mechanics that shall not be forgotten.
         label_weight: lambda, of their loss.
         label_frames: of a mini-batch.
@@ -127,12 +121,11 @@ class StABlE(Trainer):
         """
         self.simulation, self.optimizer = simulation, optimizer
         self.replicas, self.rewind, self.f_max, self.f_min = replicas, rewind, f_max, f_min
-        self.limits, self.structure = limits, tuple(structure)
-        self.starts, self.cells = starts, cells
+        self.structure, self.starts, self.cells = tuple(structure), starts, cells
         self.resampler = Resampler(simulation, replicas, batch_size=batch_size)
         refuse(
-            self.resampler, targets, f_max, f_min, rewind, states, self.structure, limits, starts,
-            (label_weight, label_frames), within,
+            self.resampler, targets, f_max, f_min, rewind, states, self.structure, starts,
+            (label_weight, label_frames),
         )  # fmt: skip
         context = self.resampler.context(self.resampler.points[0])
         if neighborhoods is not None:
@@ -140,7 +133,7 @@ class StABlE(Trainer):
             context = Context(context.temperature, len(neighborhoods.groups[0]))
         estimator = Boltzmann(
             simulation.potential, simulation.system, tuple(targets), context, states,
-            neighborhoods, batch_size, replicas if within else None,
+            neighborhoods, batch_size,
         )  # fmt: skip
         errors = LabelErrors(simulation.potential, weights or Weights())
         self._labels = labels
@@ -165,13 +158,13 @@ class StABlE(Trainer):
 
     def update(self, state: StABlEState) -> tuple[StABlEState, Record]:
         """``t`` steps of every replica, and of members that learn a step of the parameters."""
-        noise, use, key = jax.random.split(jax.random.wrap_key_data(state.key), 3)
+        use, key = jax.random.split(jax.random.wrap_key_data(state.key))
         learns = np.asarray(state.phase) == Phase.LEARN
         members = len(learns)
         if self._session is None or self._session.batch.draws != members:
             self._session = self._open(key, state.params)
         session = self._session
-        here = rewinding.begin(state.trajectories, jnp.asarray(learns), noise)
+        here = rewinding.begin(state.trajectories, jnp.asarray(learns))
         session.restart(here.now, state.params, here.reason)
         blocks, means = [], []
         for _ in range(self.rewind):
@@ -180,8 +173,8 @@ class StABlE(Trainer):
             blocks.append(made.frames)
             means.append(made.means)
         positions, cells, _ = (jnp.concatenate(x, axis=2) for x in zip(*blocks, strict=True))
-        broken = self._broken(positions, cells, means, here.reason.shape)
-        here = rewinding.end(here, session.carry, session.step, broken)
+        drifted = jnp.asarray(_drifted(self.structure, means, here.reason.shape))
+        here = rewinding.end(here, session.carry, session.step, drifted)
         params, optimizer, found = self._roomy(
             state.params, state.optimizer, positions, cells, jnp.asarray(learns),
             jax.random.split(use, members),
@@ -215,21 +208,6 @@ class StABlE(Trainer):
 
         return stop
 
-    def _broken(
-        self, positions: jax.Array, cells: jax.Array, means: list[Any], shape: tuple[int, ...]
-    ) -> jax.Array:
-        """(members, replicas) reason found in what the update kept, 0 for none."""
-        lost = verdict.of_structure(self.structure, means, shape)
-        while self.limits is not None:
-            found, crowded = verdict.of_frames(
-                self.limits, self.simulation.system, positions, cells, self.resampler.lists
-            )
-            if not bool(crowded):
-                lost = np.where(lost == 0, np.asarray(found), lost)
-                break
-            self.resampler.grow()
-        return jnp.asarray(lost)
-
     def _roomy(self, *arguments: Any) -> Any:
         """``_step`` with lists large enough."""
         while True:
@@ -246,3 +224,15 @@ class StABlE(Trainer):
         """What ``sizes`` gave elsewhere."""
         self.resampler.restore_sizes(sizes)
         self._session = None
+
+
+def _drifted(
+    criteria: Sequence[RDFDeviation], means: Sequence[Any], shape: tuple[int, ...]
+) -> np.ndarray:
+    """(members, replicas) reason where averages over blocks left the reference, 0 elsewhere."""
+    lost = np.zeros(shape, np.int32)
+    if criteria:
+        stacked = jax.tree.map(lambda *x: np.stack([np.asarray(y) for y in x]), *means)
+        for criterion in criteria:
+            lost[criterion.first_failure(stacked) >= 0] = DRIFTED
+    return lost

@@ -9,7 +9,7 @@ import numpy as np
 
 from bayespot.errors import UserError
 from bayespot.md import NVE, Simulation
-from bayespot.md.stability import RDFDeviation, Stability
+from bayespot.md.stability import RDFDeviation
 from bayespot.trainers.reference import Resampler
 from bayespot.trainers.targets import Target, check
 
@@ -22,16 +22,14 @@ def refuse(
     rewind: int,
     states: int | None,
     structure: Sequence[RDFDeviation],
-    limits: Stability | None,
     starts: Any,
     labels: tuple[float, int],
-    within: bool,
 ) -> None:
     """Look at everything but neighbourhoods, which look at themselves.
 
     Args:
         resampler: of the simulation and its replicas.
-        targets, f_max, f_min, rewind, states, structure, limits, starts, within: as for
+        targets, f_max, f_min, rewind, states, structure, starts: as for
             ``StABlE``.
         labels: weight, and frames in a mini-batch.
 
@@ -58,10 +56,6 @@ def refuse(
             f"replicas is {replicas}, rewind {rewind} and states {states}",
             "Give at least 1, 1 and 2",
         )
-    if within and states is not None:
-        raise UserError(
-            f"covariances are taken within replicas and within {states} states", "Choose one"
-        )
     if not (labels[0] >= 0 and labels[1] >= 1):
         raise UserError(
             f"label_weight is {labels[0]} and label_frames {labels[1]}",
@@ -72,20 +66,17 @@ def refuse(
             f"starts have shape {np.shape(starts)}, and {replicas} replicas are simulated",
             "Give (members, replicas, atoms, 3)",
         )
-    _refuse_criteria(simulation, structure, limits, rewind)
+    _refuse_criteria(simulation, structure, rewind)
 
 
 def _refuse_criteria(
-    simulation: Simulation,
-    structure: Sequence[RDFDeviation],
-    limits: Stability | None,
-    rewind: int,
+    simulation: Simulation, structure: Sequence[RDFDeviation], rewind: int
 ) -> None:
-    known = [x for x in (simulation.stability, limits) if x is not None]
-    if not structure and not any(x.bonds or x.min_distance > 0 for x in known):
+    known = simulation.stability
+    if not structure and not (known.bonds or known.min_distance > 0):
         raise UserError(
             "nothing says when a trajectory is unstable",
-            "Give the simulation or limits bonds or min_distance, or give structure",
+            "Give the simulation's stability bonds or min_distance, or give structure",
         )
     for criterion in structure:
         name = criterion.observable.name

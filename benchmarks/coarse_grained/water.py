@@ -23,17 +23,20 @@ from bayespot.system import System
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 MASS = 18.015  # u
-TIME_STEP, STRIDE = 4.0, 25  # fs, and steps between two frames
+TIME_STEP, STRIDE = 5.0, 20  # fs, and steps between two frames
 LAGS = 2000.0  # fs, of diffusion
+APART = 2.75  # Angstrom, of the beads that a small box starts from
 
-# mW water (Molinero and Moore 2009) as the prior, and a curve of the distance to correct it
-SIGMA, RANGE = 2.3925, 6.0
-PRIOR = StillingerWeber(SIGMA, 0.268375, 1.8 * SIGMA, 23.15, trainable=True)
+# mW water (Molinero and Moore 2009) with half of its three-body term on a shorter range, and a
+# curve of the distance to correct it: between the shells water has neighbours that mW has not
+SIGMA, EPSILON, RANGE = 2.3925, 0.268375, 5.0
+LONG = StillingerWeber(SIGMA, EPSILON, 1.8 * SIGMA, 12.0, trainable=True)
+SHORT = StillingerWeber(SIGMA, EPSILON, 3.7, 7.0, gamma=0.6, A=0.0, trainable=True)
 
 
 def potential() -> Potential:
-    """About as dear as a classical one: four products and a tensor a pair."""
-    return PRIOR + CubicSpline(2.3, RANGE, 24, scale=0.0)
+    """About as dear as a classical one: eight products and two tensors a pair."""
+    return LONG + SHORT + CubicSpline(2.4, RANGE, 14, scale=0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +85,21 @@ def box() -> System:
     return system_of(positions, 10 * float(lines[-1].split()[0]))
 
 
+def packed(beads: int) -> System:
+    """A smaller box of the same density, for the quick setting: beads at random, pushed apart."""
+    side = 30.0 * (beads / 901) ** (1 / 3)
+    at = np.random.default_rng(0).random((beads, 3)) * side
+    for _ in range(1000):
+        apart = at[:, None] - at
+        apart -= side * np.round(apart / side)
+        length = np.linalg.norm(apart, axis=-1) + 1e9 * np.eye(beads)
+        push = np.maximum(APART - length, 0.0) / 2
+        if push.max() < 0.05:
+            break
+        at = (at + 0.8 * np.sum(apart * (push / length)[..., None], axis=1)) % side
+    return system_of(at, side)
+
+
 def system_of(positions: np.ndarray, side: float) -> System:
     """Beads of a frame, of the mass of water."""
     atoms = ase.Atoms(["O"] * len(positions), positions, cell=[side] * 3, pbc=True)
@@ -97,11 +115,11 @@ def ensemble(temperature: float) -> NVT:
 def structure(system: System, tcf: bool) -> list[Observable]:
     """Curves that are trained on or compared with."""
     found: list[Observable] = [
-        RDF.of("rdf", system, 8.4, 120, smooth=True),
-        ADF.of("adf", system, 3.18, 60, smooth=True),
+        RDF.of("rdf", system, 8.4, 300, smooth=True),
+        ADF.of("adf", system, 3.18, 150, smooth=True),
         Pressure("pressure"),
     ]
-    return [*found, TCF.of("tcf", system, 2.0, 5.0, 30, smooth=True)] if tcf else found
+    return [*found, TCF.of("tcf", system, 2.0, 5.0, 50, smooth=True)] if tcf else found
 
 
 def held_out(system: System) -> list[Observable]:

@@ -13,7 +13,6 @@ import numpy as np
 import optax
 
 from bayespot.md import integrators
-from bayespot.reweight import Samples
 from bayespot.trainers import DiffTRe, Reference
 from benchmarks.difftre import well
 from benchmarks.difftre.double_well import TEMPERATURE, Work, one_member, system, trainer
@@ -49,7 +48,7 @@ def direct_loss(atoms: int, work: Work, key: jax.Array, positions: jax.Array) ->
 
 def reweighted_gradient(made: DiffTRe, params: Any, reference: Reference, states: int) -> Gradient:
     """``params -> (loss, gradient)`` from the first ``states`` states of a trajectory."""
-    samples = Samples(*(x[:, :, :states] for x in reference.samples))
+    samples = jax.tree.map(lambda x: x[:, :, :states], reference.samples)
     part = reference._replace(samples=samples, made=None, failed=None)  # type: ignore[arg-type]
     part = jax.tree.map(lambda x: x[0], part)
     lists = made.resampler.lists

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from benchmarks.common import Setting
-from benchmarks.difftre import diamond, double_well
+from benchmarks.difftre import diamond, double_well, well
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -14,8 +14,9 @@ class Case:
     """One setting.
 
     Attributes:
-        work: of an update of the double well.
-        peer_updates: that the peer makes of it, the first few to be left out.
+        work: of an update of the double well with the paper's thermostat.
+        own_updates, peer_updates: that we and the peer make of it, the first to be left out.
+        learning: of an update of the double well with noise as thermostat.
         lengths: states of the gradient norms.
         atoms: of the comparison with back-propagation; three particles each.
         repeats: of a timing.
@@ -23,7 +24,9 @@ class Case:
     """
 
     work: double_well.Work
+    own_updates: int
     peer_updates: int
+    learning: double_well.Work
     lengths: tuple[int, ...]
     atoms: int
     repeats: int
@@ -31,10 +34,21 @@ class Case:
 
 
 CASES: dict[Setting, Case] = {
-    "quick": Case(double_well.Work(states=200), 12, (5, 20, 40), 167, 3, diamond.Work()),
+    "quick": Case(
+        double_well.Work(states=200),
+        12,
+        12,
+        double_well.Work(states=1000, skip=50, every=20),
+        (5, 20, 40),
+        167,
+        3,
+        diamond.Work(),
+    ),
     "full": Case(
         double_well.Work(states=1000, skip=100, every=100),
+        well.UPDATES,
         20,
+        double_well.Work(states=5000, skip=100, every=20),
         (5, 10, 15, 20, 25, 30, 35, 40),
         667,
         3,

@@ -20,7 +20,7 @@ def curve(name: str) -> np.ndarray:
 
 def double_well(result: dict, path: Path) -> None:
     """Potential, density, loss and gradient norms."""
-    ours, peer = result["ours"], result["peer"]
+    ours, peer, chain = result["learned"], result["peer"], result["ours"]
     figure, axes = plt.subplots(2, 2, figsize=(8.6, 6.2))
     (above, beside), (below, last) = axes
     x = well.GRID[::20]
@@ -43,11 +43,12 @@ def double_well(result: dict, path: Path) -> None:
     beside.legend()
 
     paper = curve("double_well_loss_seconds.csv")
-    work = result["settings"]["work"]
+    work = result["settings"]["learning"]
     longer = PAPER_STEPS / ((work["states"] + work["skip"]) * work["every"])
-    below.semilogy(paper["loss"], color=ORANGE, label=f"paper, MD {longer:.0f} times as long")
+    below.semilogy(paper["loss"], color=ORANGE, label=f"paper, {longer:.0f} times the steps")
     below.semilogy(ours["loss"], color=BLUE, alpha=0.5, label="bayespot, as simulated")
     below.semilogy(ours["exact_loss"], color=BLUE, label="bayespot, of the learned potential")
+    below.semilogy(chain["exact_loss"], color=GREY, label="bayespot, Nosé–Hoover chain and less MD")
     if "failed" not in peer:
         below.semilogy(peer["exact_loss"], color=GREEN, label=f"{peer['peer']}, likewise")
     below.set(xlabel="update", ylabel="loss")
@@ -82,8 +83,8 @@ def diamond(result: dict, path: Path) -> None:
         middle.axhline(EXPERIMENT[i], color=color, ls=":", lw=1)
         end = len(stiffness) * 1.04
         middle.errorbar(end, after[i], error[i], fmt="x", color=color, ms=5)
-    middle.set(xlabel="update", ylabel="stiffness / GPa")
-    middle.legend(title="lines: experiment\ncrosses: explicit strain", loc="center right")
+    middle.set(xlabel="update", ylabel="stiffness / GPa", ylim=(0, 1550))
+    middle.legend(title="dotted: experiment, crosses: explicit strain", loc="upper right", ncol=3)
     right.plot(stress[:, :3].mean(axis=1), color=BLUE, label="normal, mean")
     right.plot(stress[:, 3:].mean(axis=1), color=ORANGE, label="shear, mean")
     right.axhline(0, color=GREY, ls=":", lw=1)

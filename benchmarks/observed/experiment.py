@@ -19,7 +19,7 @@ from benchmarks.observed.figures import figure
 
 PARTS = Path("runs/observed")  # what a killed run continues from
 FRAMES, REPLICAS = 50, 2
-HOW = Sampling(chains=4, burn_in=100, draws=80, thinning=4)
+HOW = Sampling(chains=4, burn_in=60, draws=60, thinning=4)
 
 
 def _metric(spread: np.ndarray) -> samplers.Preconditioner:
@@ -49,7 +49,9 @@ def _sample(key: jax.Array, measured: np.ndarray, method: str, spread: np.ndarra
         Target(fluid.CURVE, curve, fluid.CURVE_ERROR),
         Target(fluid.PRESSURE, measured[-1], fluid.PRESSURE_ERROR),
     ]
-    measurements = Measurements(fluid.simulation(FRAMES), targets, replicas=REPLICAS)
+    # new trajectories start where the last ended, at parameters not far away
+    simulation = fluid.simulation(FRAMES, equilibration=200)
+    measurements = Measurements(simulation, targets, replicas=REPLICAS, warm_up=2)
     observed = Observed(measurements, prior=oracle.PRIOR)
     start_key, run_key = jax.random.split(key)
     away = np.asarray(jax.random.normal(start_key, (HOW.chains, 2)))

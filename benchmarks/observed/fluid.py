@@ -25,11 +25,13 @@ CURVE_ERROR, PRESSURE_ERROR = 0.1, 0.004  # of one bin; GPa
 SEEN = slice(7, None)  # bins with anything in them
 
 
-def simulation(frames: int, keep: int = 1, observables: tuple = ()) -> Simulation:
+def simulation(
+    frames: int, keep: int = 1, observables: tuple = (), equilibration: int = 600
+) -> Simulation:
     """A frame every 0.2 ps."""
-    length = Length(40 * frames, equilibration=1200, stride=40, blocks=frames // 10)
+    length = Length(20 * frames, equilibration=equilibration, stride=20, blocks=frames // 10)
     return Simulation(
-        ARGON, SYSTEM, NVT(TEMPERATURE, 5.0, friction=0.005), length, observables, keep=keep
+        ARGON, SYSTEM, NVT(TEMPERATURE, 10.0, friction=0.005), length, observables, keep=keep
     )
 
 

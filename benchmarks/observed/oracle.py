@@ -44,7 +44,7 @@ def errors() -> np.ndarray:
     return np.append(np.full(fluid.CURVE.bins, fluid.CURVE_ERROR)[fluid.SEEN], fluid.PRESSURE_ERROR)
 
 
-def make(key: jax.Array, frames: int, points: int = 5) -> Oracle:
+def make(key: jax.Array, frames: int, points: int = 4) -> Oracle:
     """Simulate on a grid of parameters around the truth and fit."""
     steps = np.linspace(-1, 1, points)
     x = fluid.TRUTH + REACH * np.array(list(itertools.product(steps, steps)))

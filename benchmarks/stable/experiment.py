@@ -43,14 +43,15 @@ def _case(case: Case, folder: Path) -> dict:
     models[BEFORE], told[BEFORE] = keep("pretrained", trained(train.pretrain), like)
     models[AFTER], told[AFTER] = keep("stable", trained(train.stabilise, models[BEFORE]), like)
     learnt = int(np.sum(told[AFTER]["history"]["phase"]))
+    if case.teaching.label_weight:  # was it the labels?
 
-    def control(where: Path) -> tuple[Any, dict]:
-        del where
-        made = train.more_matching(case, problem, models[BEFORE], learnt)
-        errors = train.errors(problem, made.params)
-        return made.params, {**errors, "seconds": made.seconds}
+        def control(where: Path) -> tuple[Any, dict]:
+            del where
+            made = train.more_matching(case, problem, models[BEFORE], learnt)
+            errors = train.errors(problem, made.params)
+            return made.params, {**errors, "seconds": made.seconds}
 
-    models[CONTROL], told[CONTROL] = keep("control", control, like)
+        models[CONTROL], told[CONTROL] = keep("control", control, like)
 
     def judged(kelvin: float) -> dict:
         def part(_: Path) -> tuple[Any, dict]:
@@ -79,7 +80,7 @@ def _references(case: Case, problem: Problem, judged: list[dict]) -> dict:
             "axis": judge.radial(problem)[0].observable.axis,
         }
     first = judged[0]  # at the temperature of the ab-initio dynamics
-    errors = {n: judge.distance_error(first[n]["h"], problem) for n in NAMES}
+    errors = {n: judge.distance_error(first[n]["h"], problem) for n in NAMES if n in first}
     everything = np.concatenate([problem.pool, problem.held_out])
     half = reference(DISTANCES, problem.system, everything[::2])
     return {
@@ -110,14 +111,21 @@ def table(result: dict) -> str:
                         f"{100 * at['unstable']:.0f} % after {judged['horizon_ps']:g} ps",
                         median,
                         _curves(row, judged, name),
+                        _paper(row, judged["temperature"], name),
                     )
                 )
                 first = False
-    text = markdown(
+    return markdown(
         ("system", "trained by", "force MAE / meV/Å", "training / s", "T / K", "unstable",
-         "median stable time / ps", "averages"), rows,
+         "median stable time / ps", "averages", "paper"), rows,
     )  # fmt: skip
-    return text + "\n\n" + " ".join(f"Paper, {r['case']}: {r['paper']}." for r in result["cases"])
+
+
+def _paper(row: dict, kelvin: float, name: str) -> str:
+    for temperature, *known in row["paper"]:
+        if temperature == kelvin and name in (BEFORE, AFTER):
+            return known[name == AFTER]
+    return ""
 
 
 def _curves(row: dict, judged: dict, name: str) -> str:

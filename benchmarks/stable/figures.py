@@ -29,7 +29,7 @@ def draw(row: dict, out: Path) -> str:
 
 def _survival(axis: Any, row: dict, judged: dict) -> None:
     horizon = judged["horizon_ps"]
-    for colour, name in zip(COLOURS, row["models"], strict=True):
+    for colour, name in zip(COLOURS, row["models"], strict=False):
         times = [np.inf if t is None else t for t in np.asarray(judged[name]["time_ps"], object)]
         times = np.sort(np.array(times, float))
         times = np.where(np.isnan(times), np.inf, times)
@@ -58,13 +58,13 @@ def _curves(axis: Any, row: dict) -> None:
         for shift, (pair, known) in enumerate(row["reference"].items()):
             axis.plot(radius, np.asarray(known) + 3 * shift, color=BLACK)
             axis.text(radius[-1], 3 * shift + 1.3, pair, ha="right")
-            for colour, name in zip(COLOURS, row["models"], strict=True):
+            for colour, name in zip(COLOURS, row["models"], strict=False):
                 curve = np.asarray(judged[name]["rdf"][pair], float)
                 axis.plot(radius, curve + 3 * shift, color=colour, linewidth=0.9)
         axis.set(xlabel="r / Å", ylabel="g(r), shifted by 3", ylim=(0, 10))
         return
     axis.plot(radius, row["reference"], color=BLACK, label="AIMD")
-    for colour, name in zip(COLOURS, row["models"], strict=True):
+    for colour, name in zip(COLOURS, row["models"], strict=False):
         axis.plot(radius, np.asarray(judged[name]["h"], float), color=colour, linewidth=0.9)
     axis.set(xlabel="r / Å", ylabel="h(r) / 1/Å", xlim=(0.6, 8))
     axis.legend()

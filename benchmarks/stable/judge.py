@@ -47,7 +47,7 @@ def judge(case: Case, problem: Problem, models: dict[str, Any], temperature: flo
         ensemble,
         Length((blocks - skipped) * block, skipped * block, STRIDE, blocks - skipped),
         [*(c.observable for c in curves), spread] if curves else [DISTANCES],
-        stability=Stability() if curves else Stability(problem.bonds, problem.lengths, BROKEN),
+        stability=Stability(problem.bonds, problem.lengths, BROKEN),
     )
     chosen = np.random.default_rng(6).choice(len(problem.held_out), how.replicas, replace=False)
     starts = jnp.asarray(problem.held_out[chosen])

@@ -98,14 +98,9 @@ def molecules(problem: Problem) -> Neighborhoods:
     )
 
 
-def criteria(case: Case, problem: Problem) -> tuple[Stability, Stability]:
-    """While training: of a broken replica, and of one that went too far to learn from."""
-    limits = (
-        (case.bond_deviation, case.min_distance),
-        (case.stop_deviation, case.stop_distance),
-    )
-    broken, stopped = (Stability(problem.bonds, problem.lengths, *x) for x in limits)
-    return broken, stopped
+def criteria(case: Case, problem: Problem) -> Stability:
+    """Of replicas while training."""
+    return Stability(problem.bonds, problem.lengths, case.bond_deviation, case.min_distance)
 
 
 def _mean_bond(frame: Seen) -> jax.Array:
@@ -116,14 +111,21 @@ MEAN_BOND = Custom("O–H length", _mean_bond, "Å")
 DISTANCES = DistanceDistribution("h(r)", 0.6, 8.0, 148)
 # the part of h(r) that bonds make; longer distances follow torsions, which t steps do not turn
 BONDED = DistanceDistribution("h(r) of bonds", 0.6, 2.0, 28)
+EMPTY = 0.01  # pairs of a frame, squared: the least by which the count of a bin may be off
 
 
 def targets(case: Case, problem: Problem) -> list[Target]:
-    """What StABlE trains on: h(r) of bonds, summed over its bins as in the paper; O-H length."""
+    """What StABlE trains on: O-H length of water, h(r) of a molecule's bonds.
+
+    Squares of h(r) are weighed as in a chi-square test: counts fluctuate by their root. A broken
+    bond falls into a bin that should be empty, and would hardly be seen beside the peaks.
+    """
     if case.localized:
         return [Target(MEAN_BOND, np.mean(problem.lengths))]
     value = reference(BONDED, problem.system, problem.pool)
-    return [Target(BONDED, value, weight=float(BONDED.bins))]
+    atoms = len(problem.system.positions)
+    pairs = atoms * (atoms - 1) / 2 * (BONDED.high - BONDED.low) / BONDED.bins
+    return [Target(BONDED, value, np.sqrt(value * pairs + EMPTY) / pairs)]
 
 
 def radial(problem: Problem) -> list[RDFDeviation]:

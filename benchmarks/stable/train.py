@@ -17,7 +17,7 @@ from bayespot.trainers import ForceMatching, StABlE, fit
 from benchmarks.stable.cases import STRIDE, Case
 from benchmarks.stable.problem import Problem, criteria, molecules, targets
 
-LARGEST = 30.0  # norm of a gradient
+LARGEST = 100.0  # norm of a gradient
 
 
 class Made(NamedTuple):
@@ -63,13 +63,12 @@ def stabilise(case: Case, problem: Problem, params: Any, where: Path) -> Made:
     """StABlE from there."""
     how = case.teaching
     started = time.perf_counter()
-    broken, stopped = criteria(case, problem)
     simulation = Simulation(
         problem.potential,
         problem.system,
         case.ensemble,
         Length(how.block_steps, stride=STRIDE, blocks=1),
-        stability=stopped,
+        stability=criteria(case, problem),
         keep=how.keep,
     )
     # from ab-initio frames of the same temperature, each replica another
@@ -82,8 +81,6 @@ def stabilise(case: Case, problem: Problem, params: Any, where: Path) -> Made:
         rewind=how.blocks,
         f_max=how.f_max,
         f_min=how.f_min,
-        limits=broken,
-        within=not case.localized,
         neighborhoods=molecules(problem) if case.localized else None,
         labels=problem.train if how.label_weight else None,
         label_weight=how.label_weight,

@@ -123,3 +123,17 @@ def test_the_example_of_an_observable_of_ones_own(capsys):
     assert re.sub(number, "x", found) == re.sub(number, "x", said.strip()) == "x ± x Å"
     numbers = [[float(x) for x in re.findall(number, text)] for text in (found, said)]
     np.testing.assert_allclose(*numbers, atol=0.02)
+
+
+@pytest.mark.slow
+def test_the_example_of_measured_observables(capsys):
+    page = (ROOT / "docs/measured.md").read_text(encoding="utf-8")
+    ((code, said),) = re.findall(
+        r"```python\n(.*?)```\n\n    (20 draws, σ = .*? Å)\n", page, re.DOTALL
+    )
+    exec(compile(code, "measured.md", "exec"), {})
+    found = capsys.readouterr().out.strip()
+    number = r"\d\.\d\d"
+    assert re.sub(number, "x", found) == re.sub(number, "x", said)
+    (a,), (b,) = (re.findall(number, text) for text in (found, said))
+    assert abs(float(a) - float(b)) < 0.15

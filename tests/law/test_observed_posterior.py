@@ -86,8 +86,9 @@ def _fluid():
     simulation = Simulation(ARGON, CRYSTAL, NVT(120.0, 4.0, friction=0.01), length, keep=1)
     pressure = Target(Pressure("pressure"), 0.1, 0.05)
     measured = Measurements(simulation, [pressure], refresh=0.9)
-    measured.resampler.room = 0.6
-    measured.resampler.lists = measured.resampler._allocate()
+    made = measured.resampler
+    made.room = made.frame_room = 0.6
+    made.lists = made.frame_lists = made._allocate(0.6)
     return measured
 
 
@@ -112,7 +113,7 @@ def test_sampling_resumes_bit_for_bit(tmp_path, make, step):
         )  # fmt: skip
         assert draws.healthy.all()
         if make is _fluid:
-            assert measured.resampler.room > 0.6
+            assert measured.resampler.frame_room > 0.6
         return jax.tree.leaves(draws.by_chain()["potential"])
 
     def kill(stage, block):

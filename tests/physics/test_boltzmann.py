@@ -15,7 +15,7 @@ from bayespot.potentials import Potential
 from bayespot.reweight import Samples, State, average, energies, log_weights, snapshots
 from bayespot.system import System
 from bayespot.trainers import Neighborhoods, Target
-from bayespot.trainers.boltzmann import Boltzmann, covariance_weights, weights_within
+from bayespot.trainers.boltzmann import Boltzmann, covariance_weights
 from bayespot.units import BOLTZMANN
 
 pytestmark = pytest.mark.usefixtures("compile_fast")
@@ -196,28 +196,6 @@ def test_balanced_samples():
     weights = covariance_weights(values, jnp.asarray(chosen[0]), 0.5, None, keys[0])
     exact = -np.cov(np.asarray(values)[chosen[0]], slope[chosen[0]])[0, 1] / 0.5
     assert float(weights @ slope) == pytest.approx(exact, rel=1e-4)
-
-
-def test_covariances_within_trajectories_know_nothing_of_what_parts_them(x64):
-    """The mean of the parts' own covariances; offsets between trajectories drop out of it."""
-    rng = np.random.default_rng(5)
-    values, slopes = rng.normal(size=(2, 4, 30)) + rng.normal(size=(2, 4, 1)) * [[[3.0]], [[5.0]]]
-    everything = jnp.ones(120, bool)
-    within = np.asarray(weights_within(jnp.asarray(values.ravel()), everything, 0.5, 4))
-    exact = np.mean([np.cov(v, s)[0, 1] for v, s in zip(values, slopes, strict=True)]) / -0.5
-    assert within @ slopes.ravel() == pytest.approx(exact, rel=1e-9)
-    moved = slopes + np.array([[10.0], [0.0], [-7.0], [3.0]])
-    assert within @ moved.ravel() == pytest.approx(exact, rel=1e-9)
-    key = jax.random.key(0)
-    pooled = np.asarray(covariance_weights(jnp.asarray(values.ravel()), everything, 0.5, None, key))
-    assert abs(pooled @ moved.ravel() - pooled @ slopes.ravel()) > 1
-    one = weights_within(jnp.asarray(values.ravel()), everything, 0.5, 1)
-    np.testing.assert_allclose(one, pooled, rtol=1e-9)
-    # parts weigh by what counts in them, and one sample has no covariance
-    few = jnp.asarray(np.arange(120) < 61)
-    some = np.asarray(weights_within(jnp.asarray(values.ravel()), few, 0.5, 4))
-    first = [np.cov(values[i], slopes[i])[0, 1] for i in (0, 1)]
-    assert some @ slopes.ravel() == pytest.approx(-np.sum(first) * 30 / 61 / 0.5, rel=1e-9)
 
 
 def test_neighborhoods_are_checked():

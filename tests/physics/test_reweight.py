@@ -18,6 +18,7 @@ from bayespot.reweight import (
     energies,
     kish_size,
     log_weights,
+    with_lists,
     zwanzig,
 )
 from bayespot.system import System
@@ -133,6 +134,26 @@ def test_the_gradient_is_the_covariance_formula(x64):
             expected = direct - covariance / KT
             np.testing.assert_allclose(made[key][name], expected, rtol=1e-10)
             assert abs(covariance / KT) > 1e-3 * abs(made[key][name])
+
+
+def test_neighbours_kept_with_the_frames_change_nothing():
+    lists = allocate(ARGON, LJ.cutoff, 0.0, capacity_factor=2.0)
+    params, samples = LJ.init(jax.random.key(0), ARGON), _argon_samples(6)
+    kept, crowded = with_lists(ARGON, samples, lists, 4)
+    assert not crowded
+    for size in (2, 6):  # with and without recomputation on the way back
+
+        def total(p, samples, size=size):
+            return jnp.sum(energies(LJ, p, ARGON, samples, lists, size)[0])
+
+        expected, found = (jax.value_and_grad(total)(params, x) for x in (samples, kept))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected)
+    # they are used: other frames' neighbours are others
+    wrong = kept._replace(lists=tuple(x[::-1] for x in kept.lists))
+    assert not np.allclose(energies(LJ, params, ARGON, wrong, lists)[0],
+                           energies(LJ, params, ARGON, kept, lists)[0], rtol=1e-5)  # fmt: skip
+    small = allocate(ARGON, LJ.cutoff, 0.0, capacity_factor=0.5)
+    assert with_lists(ARGON, samples, small)[1]
 
 
 def test_small_lists_are_told(x64):
