@@ -130,7 +130,8 @@ def _simulation(
     potential: Potential, frames: Frames, picoseconds: float, skipped: float, blocks: int, keep: int
 ) -> Simulation:
     unit = round(1000 / (TIME_STEP * STRIDE))  # frames of a picosecond
-    each = max(1, round(picoseconds * unit / blocks)) * STRIDE
+    step = max(1, keep)
+    each = max(1, round(picoseconds * unit / blocks / step)) * step * STRIDE
     length = Length(each * blocks, round(skipped * unit) * STRIDE // each * each, STRIDE, blocks)
     prior = molecule.prior()
     bonds = prior.terms[0]  # type: ignore[attr-defined]
@@ -169,7 +170,7 @@ def minimise_entropy(
     updates = how.corrections if again else how.updates
     rate = how.correction_rate if again else how.entropy_rate
     simulation = _simulation(potential, frames, how.picoseconds, how.picoseconds / 5, 5, 2)
-    shown = how.replicas * round(how.picoseconds * 1000 / (TIME_STEP * STRIDE * 2))
+    shown = how.replicas * (simulation.length.steps // STRIDE // simulation.keep)
     trainer = RelativeEntropy(
         simulation,
         [frames.positions],

@@ -51,8 +51,8 @@ FASTER = {"log_sigma": 0.3, "log_epsilon": 1.0, "log_strength": 10.0, "pair": 1.
 
 SETTINGS = {
     "quick": {
-        "experiment": Settings(60, 4.0, 20.0, 6e-3, 216),
-        "TIP4P/2005": Settings(35, 4.0, 20.0, 1e-2, atomistic=(343, 10.0, 200, 0.2)),
+        "experiment": Settings(50, 4.0, 20.0, 6e-3, 216),
+        "TIP4P/2005": Settings(30, 4.0, 20.0, 1e-2, atomistic=(343, 10.0, 200, 0.2)),
     },
     "full": {
         "experiment": Settings(200, 20.0, 200.0),
@@ -89,13 +89,13 @@ def row(name: str, how: Settings, folder: Path) -> Row:
     return Row(name, how, water.tip4p2005(), system, made)
 
 
-def _length(picoseconds: float, skipped: float, blocks: int) -> Length:
+def _length(picoseconds: float, skipped: float, blocks: int, stride: int = STRIDE) -> Length:
     """Whole numbers of blocks of frames."""
-    unit = 1000 / (STRIDE * TIME_STEP)  # frames of a picosecond
+    unit = 1000 / (stride * TIME_STEP)  # frames of a picosecond
     frames = max(1, round(picoseconds * unit / blocks)) * blocks
-    block = frames // blocks * STRIDE
-    before = round(skipped * unit) * STRIDE // block * block
-    return Length(frames * STRIDE, equilibration=before, stride=STRIDE, blocks=blocks)
+    block = frames // blocks * stride
+    before = round(skipped * unit) * stride // block * block
+    return Length(frames * stride, equilibration=before, stride=stride, blocks=blocks)
 
 
 def targets(at: Row) -> list[Target]:
@@ -170,7 +170,7 @@ def judge(at: Row, params: Any) -> list[dict[str, Any]]:
         water.potential(),
         at.system,
         water.ensemble(at.curves.temperature),
-        _length(at.how.judged, max(at.how.judged / 4, 4.0), BLOCKS),
+        _length(at.how.judged, max(at.how.judged / 4, 4.0), BLOCKS, 2 * STRIDE),
         observables,
     )
     made = simulation.run(jax.random.key(2), params)

@@ -124,7 +124,7 @@ def structure(system: System, tcf: bool) -> list[Observable]:
 
 def held_out(system: System) -> list[Observable]:
     """What no training sees."""
-    between = STRIDE * TIME_STEP
+    between = 2 * STRIDE * TIME_STEP
     lags = round(LAGS / between) + 1
     return [TetrahedralOrder.of("q", system), EinsteinDiffusion("diffusion", lags, between)]
 

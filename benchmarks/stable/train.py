@@ -53,7 +53,7 @@ def pretrain(case: Case, problem: Problem, where: Path) -> Made:
         validation=problem.validation,
         batch_size=how.batch_size,
         steps=how.steps // updates,
-        weights=how.weights,
+        weights=case.pretraining.weights,
     )
     made = fit(jax.random.key(2), trainer, like(problem), updates, checkpoint=where)
     return Made(made.params, time.perf_counter() - started, made.history)
