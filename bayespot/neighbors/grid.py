@@ -168,8 +168,9 @@ def _images(
     atoms = system.positions.shape[0]
     fractional = system.positions @ jnp.linalg.inv(system.cell)
     away = fractional - fractional[:, None]
-    first = -jnp.floor(away + 0.5 * images)  # of atom j seen from atom i
-    steps = np.array(list(itertools.product(*(range(n) for n in images))))
+    dtype = system.positions.dtype
+    first = -jnp.floor(away + jnp.asarray(images / 2, dtype))  # of atom j seen from atom i
+    steps = jnp.asarray(list(itertools.product(*(range(n) for n in images))), dtype)
     periodic = jnp.asarray(system.pbc)
     shift = jnp.where(periodic, first[:, None] + steps[:, None], 0.0)
     index = jnp.where(system.mask, jnp.arange(atoms), atoms)

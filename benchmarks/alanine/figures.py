@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 
 from benchmarks.common import BLUE, GREEN, GREY, ORANGE
 
@@ -22,7 +24,7 @@ def draw(made: dict, out: Path) -> str:
     }
     figure, axes = plt.subplots(2, 5, figsize=(14.5, 5.6), width_ratios=[1, 1, 1, 1, 1.1])
     places = [(0, 0), (1, 0), (0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3)]
-    shown = None
+    shown: Any = None
     for place, (name, counts) in zip(places, maps.items(), strict=True):
         axis = axes[place]
         with np.errstate(divide="ignore"):
@@ -43,7 +45,7 @@ def draw(made: dict, out: Path) -> str:
     return name
 
 
-def _errors(axis: plt.Axes, made: dict, rows: dict) -> None:
+def _errors(axis: Axes, made: dict, rows: dict) -> None:
     """MSE of the density, by kind and share of the data."""
     kinds = ("FM", "RE", "FM+RE")
     for n, share in enumerate(("all", "1/10")):
@@ -63,7 +65,7 @@ def _errors(axis: plt.Axes, made: dict, rows: dict) -> None:
     axis.legend()
 
 
-def _psi(axis: plt.Axes, maps: dict[str, np.ndarray]) -> None:
+def _psi(axis: Axes, maps: dict[str, np.ndarray]) -> None:
     centres = -180 + (np.arange(60) + 0.5) * 6
     for name, counts in maps.items():
         density = counts.sum(axis=0) / counts.sum() / 6

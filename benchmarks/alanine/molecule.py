@@ -43,8 +43,7 @@ FAR = (
 
 def system(positions: np.ndarray) -> System:
     """In open space; (beads, 3) Angstrom."""
-    atoms = ase.Atoms(SYMBOLS, positions)
-    atoms.set_masses(MASSES)
+    atoms = ase.Atoms(SYMBOLS, positions, masses=MASSES)
     return System.from_ase(atoms)
 
 

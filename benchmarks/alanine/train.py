@@ -44,7 +44,7 @@ class Settings:
         corrections: of relative entropy after force matching.
         correction_rate: their first learning rate.
         replicas: trajectories of relative entropy.
-        picoseconds: of each; a fifth more is skipped.
+        picoseconds: of each; a tenth more is skipped.
         judges: trajectories of each potential that is judged.
         judged: picoseconds of each; half as many are skipped.
     """
@@ -132,7 +132,8 @@ def _simulation(
     unit = round(1000 / (TIME_STEP * STRIDE))  # frames of a picosecond
     step = max(1, keep)
     each = max(1, round(picoseconds * unit / blocks / step)) * step * STRIDE
-    length = Length(each * blocks, round(skipped * unit) * STRIDE // each * each, STRIDE, blocks)
+    before = -(-round(skipped * unit) * STRIDE // each) * each
+    length = Length(each * blocks, before, STRIDE, blocks)
     prior = molecule.prior()
     bonds = prior.terms[0]  # type: ignore[attr-defined]
     return Simulation(
@@ -169,7 +170,7 @@ def minimise_entropy(
     started = time.perf_counter()
     updates = how.corrections if again else how.updates
     rate = how.correction_rate if again else how.entropy_rate
-    simulation = _simulation(potential, frames, how.picoseconds, how.picoseconds / 5, 5, 2)
+    simulation = _simulation(potential, frames, how.picoseconds, how.picoseconds / 10, 10, 2)
     shown = how.replicas * (simulation.length.steps // STRIDE // simulation.keep)
     trainer = RelativeEntropy(
         simulation,

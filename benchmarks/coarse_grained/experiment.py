@@ -32,7 +32,7 @@ def run(setting: Setting, out: Path) -> dict:
 
 
 def _row(name: str, how: rows.Settings, folder: Path) -> dict:
-    at = rows.row(name, how, folder)
+    at = rows.row(name, how, PARTS)  # frames serve all settings
     keep = Parts(folder / name.replace("/", "_"), dataclasses.asdict(how))
     like = rows.first(at)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,8 +51,8 @@ FASTER = {"log_sigma": 0.3, "log_epsilon": 1.0, "log_strength": 10.0, "pair": 1.
 
 SETTINGS = {
     "quick": {
-        "experiment": Settings(50, 4.0, 20.0, 6e-3, 216),
-        "TIP4P/2005": Settings(30, 4.0, 20.0, 1e-2, atomistic=(343, 10.0, 200, 0.2)),
+        "experiment": Settings(40, 4.0, 15.0, 6e-3, 216),
+        "TIP4P/2005": Settings(30, 4.0, 12.0, 1e-2, atomistic=(343, 10.0, 200, 0.2)),
     },
     "full": {
         "experiment": Settings(200, 20.0, 200.0),
@@ -124,7 +124,7 @@ def first(at: Row) -> Any:
 
 def _adam(how: Settings) -> optax.GradientTransformation:
     """With a cosine decay, and more for what energies depend on through a logarithm."""
-    made = {
+    made: dict[Hashable, optax.GradientTransformation] = {
         name: optax.adam(
             optax.cosine_decay_schedule(factor * how.learning_rate, how.updates, 0.02), 0.8, 0.95
         )
@@ -170,7 +170,7 @@ def judge(at: Row, params: Any) -> list[dict[str, Any]]:
         water.potential(),
         at.system,
         water.ensemble(at.curves.temperature),
-        _length(at.how.judged, max(at.how.judged / 4, 4.0), BLOCKS, 2 * STRIDE),
+        _length(at.how.judged, max(at.how.judged / 4, 6.0), BLOCKS, 2 * STRIDE),
         observables,
     )
     made = simulation.run(jax.random.key(2), params)

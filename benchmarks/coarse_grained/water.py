@@ -102,8 +102,8 @@ def packed(beads: int) -> System:
 
 def system_of(positions: np.ndarray, side: float) -> System:
     """Beads of a frame, of the mass of water."""
-    atoms = ase.Atoms(["O"] * len(positions), positions, cell=[side] * 3, pbc=True)
-    atoms.set_masses([MASS] * len(positions))
+    masses = [MASS] * len(positions)
+    atoms = ase.Atoms(["O"] * len(positions), positions, masses=masses, cell=[side] * 3, pbc=True)
     return System.from_ase(atoms)
 
 

@@ -118,9 +118,10 @@ def cases(quick: bool) -> tuple[Case, ...]:
         min_distance=0.0,
         localized=False,
         pretraining=Pretraining(50, 50, 3000),
-        teaching=Teaching(48, 50, 1, 240, 2, 3e-4, 3.5)
+        # one batch of replicas is soon learnt by heart: better to go on and find others
+        teaching=Teaching(48, 50, 1, 240, 2, 3e-4, 3.5, f_min=0.2)
         if quick
-        else Teaching(128, 200, 2, 480, 4, 3e-4, 3.5),
+        else Teaching(128, 200, 2, 480, 4, 3e-4, 3.5, f_min=0.2),
         judging=Judging((500.0, 350.0), 20, 5.0) if quick else Judging((500.0, 350.0), 64, 30.0),
         paper=(
             (500.0, "median 35 ps", "median 140 ps"),
@@ -136,7 +137,7 @@ def cases(quick: bool) -> tuple[Case, ...]:
         min_distance=1.2,
         localized=True,
         pretraining=Pretraining(120, 10, 5000, batch_size=2),
-        teaching=Teaching(4, 24, 2, 100, 2, 3e-4, 0.0)
+        teaching=Teaching(4, 16, 2, 100, 2, 3e-4, 0.0)
         if quick
         else Teaching(8, 100, 2, 240, 4, 3e-4, 0.0),
         judging=Judging((300.0,), 4, 3.0) if quick else Judging((300.0,), 8, 20.0),

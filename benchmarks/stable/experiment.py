@@ -129,15 +129,17 @@ def _paper(row: dict, kelvin: float, name: str) -> str:
 
 
 def _curves(row: dict, judged: dict, name: str) -> str:
-    """Errors of averages over what was stable."""
+    """Integrals of the absolute errors of curves, over what was stable."""
     at = judged[name]
+    if "rdf_error" in at and not at["stable_blocks"]:
+        return "not stable for long enough"
     if "rdf_error" in at:
         told = ", ".join(f"{k} {number(v)}" for k, v in at["rdf_error"].items())
         spread = number(at.get("diffusion"))
-        return f"∫|Δg| dr: {told} Å; D {spread}e-9 m²/s"
+        return f"g(r) off by {told} Å; D {spread}e-9 m²/s"
     if judged is not row["judged"][0]:
         return ""
     return (
-        f"∫|Δh| dr: {number(row['h_error'][name])}"
+        f"h(r) off by {number(row['h_error'][name])}"
         f" (half of the AIMD frames: {number(row['h_error_of_half_the_frames'])})"
     )

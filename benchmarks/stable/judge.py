@@ -93,7 +93,7 @@ def _liquid(
     ended = each * (2 + np.arange(len(made.temperature)))  # one block came before
     weights = (frames[None] >= ended[:, None]).astype(float)
     found: dict[str, Any] = {"rdf": {}, "rdf_error": {}, "stable_blocks": float(weights.sum())}
-    total = max(weights.sum(), 1.0)
+    total = weights.sum() or np.nan  # no number where nothing was stable for a block
     for criterion in curves:
         name = criterion.observable.name
         pairs = np.nan_to_num(made.means[name]["pairs"][:, model])
@@ -104,7 +104,7 @@ def _liquid(
         width = criterion.observable.high / criterion.observable.bins
         found["rdf_error"][name] = float(np.sum(np.abs(curve - criterion.reference)) * width)
     msd = np.nan_to_num(made.means[spread.name]["msd"][:, model])
-    if weights.sum():
+    if weights.any():
         mean = {"msd": np.einsum("br,brk->k", weights, msd) / total}
         found["diffusion"] = float(spread.reduce(mean, Context(0.0, 0)))
     return found

@@ -62,7 +62,9 @@ def load(case: Case, seed: int = 0) -> Problem:
         case.potential, neighbors=mean_neighbors(train, case.potential.cutoff)
     )
     shift = data.fit_shift(train)
-    made = [data.make_dataset(x, shift, potential.cutoff).batch for x in (train, validation, test)]
+    learnt, checked, tested_on = (
+        data.make_dataset(x, shift, potential.cutoff).batch for x in (train, validation, test)
+    )
     system = System.from_ase(rest[0].atoms)
     bonds = _bonds(rest)
     pool = _positions(rest)
@@ -70,7 +72,9 @@ def load(case: Case, seed: int = 0) -> Problem:
     lengths = tuple(float(x) for x in np.mean(np.asarray(of_all), axis=0))
     if case.localized:  # molecules are alike
         lengths = (float(np.mean(lengths)),) * len(bonds)
-    return Problem(potential, *made, system, pool, _positions(test), bonds, lengths)
+    return Problem(
+        potential, learnt, checked, tested_on, system, pool, _positions(test), bonds, lengths
+    )
 
 
 def _positions(frames: list[Frame]) -> np.ndarray:

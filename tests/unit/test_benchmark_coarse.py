@@ -50,7 +50,8 @@ def test_the_network_turns_with_the_molecule_and_tells_mirror_images_apart():
 
     def both(matrix):
         there = system.replace(positions=system.positions @ matrix + 2.0)
-        return energy_and_forces(network, params, there, lists)
+        energy, forces = energy_and_forces(network, params, there, lists)
+        return float(energy), np.asarray(forces)
 
     energy, forces = both(np.eye(3))
     turned, turned_forces = both(turn)
@@ -76,14 +77,14 @@ def test_measures_of_densities():
     assert same["mse"] == same["divergence"] == same["free_energy"] == 0
 
 
-def test_errors_fall_with_what_groups_agree_on():
-    generator = np.random.default_rng(2)
-
-    def error(spread):
-        groups = FLAT * np.exp(generator.normal(0, spread, (8, 1, 60)))
-        return compare.with_errors(groups, FLAT)["helix_error"]
-
-    assert error(0.5) > 3 * error(0.05) > 0
+def test_errors_are_those_of_the_mean_over_groups():
+    """Shares are linear in the densities, and their jackknife the textbook's standard error."""
+    groups = FLAT * np.exp(np.random.default_rng(2).normal(0, 0.5, (8, 1, 60)))
+    groups /= groups.sum(axis=(1, 2), keepdims=True)
+    each = [compare.helix(g) for g in groups]
+    found = compare.with_errors(groups, FLAT)
+    assert found["helix"] == pytest.approx(np.mean(each))
+    assert found["helix_error"] == pytest.approx(np.std(each, ddof=1) / np.sqrt(8))
     lost = np.concatenate([np.tile(FLAT, (3, 1, 1)), np.full((1, 60, 60), np.nan)])
     assert compare.with_errors(lost, FLAT)["mse"] == pytest.approx(0.0, abs=1e-12)
 
