@@ -240,7 +240,8 @@ class Resampler:
             point = next(p for p in self.points if replica in p.replicas)
             healthy[member, replica] = next(r for r in point.replicas if valid[member, r])
         rows = np.arange(len(valid))[:, None]
-        samples = self._listed(Samples(*(jnp.asarray(x) for x in made.frames)))
+        positions, cells, energy = (jnp.asarray(x) for x in made.frames)
+        samples = self._listed(Samples(positions, cells, energy))
         new = Reference(
             samples, jnp.asarray(valid), params, here[rows, healthy], cell[rows, healthy],
             jnp.ones_like(old.fraction), old.free_energy, old.made + 1, jnp.zeros_like(old.failed),

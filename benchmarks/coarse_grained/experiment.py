@@ -38,7 +38,8 @@ def _row(name: str, how: rows.Settings, folder: Path) -> dict:
 
     def trained(where: Path) -> tuple[Any, dict]:
         made = rows.train(at, where)
-        return made.params, {"seconds": made.seconds, "history": made.history}
+        numbers = {k: x for k, x in made.history.items() if x.ndim < 3}  # no curves
+        return made.params, {"seconds": made.seconds, "history": numbers}
 
     params, told = keep("trained", trained, like)
     both = jax.tree.map(lambda *x: jnp.concatenate(x), like, params)

@@ -20,6 +20,7 @@ from tests.unit.frames import WATER, frame
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/choosing-a-sampler.md").read_text(encoding="utf-8")
 OBSERVABLES = (ROOT / "docs/observables.md").read_text(encoding="utf-8")
+TRAINERS = ("difftre", "coarse_grained", "alanine")
 POTENTIALS = (ROOT / "docs/potentials.md").read_text(encoding="utf-8")
 
 
@@ -65,7 +66,12 @@ def test_the_table_of_potentials_is_that_of_the_benchmark():
 
 
 @pytest.mark.parametrize(
-    ("name", "page"), [("md", "docs/simulating.md"), ("accuracy", "docs/potentials.md")]
+    ("name", "page"),
+    [
+        ("md", "docs/simulating.md"),
+        ("accuracy", "docs/potentials.md"),
+        *((name, "docs/experiments.md") for name in TRAINERS),
+    ],
 )
 def test_the_tables_of_pages_are_those_of_the_benchmarks(name, page):
     path = ROOT / f"benchmarks/results/{name}.json"
@@ -74,6 +80,11 @@ def test_the_tables_of_pages_are_those_of_the_benchmarks(name, page):
     assert table in (ROOT / page).read_text(encoding="utf-8")
     # the same with another number is not
     assert table.replace("1", "2") not in (ROOT / page).read_text(encoding="utf-8")
+    if name in TRAINERS:
+        figures = [path.name for path in (ROOT / "benchmarks/results").glob(f"{name}*.png")]
+        assert figures
+        for figure in figures:
+            assert f"benchmarks/results/{figure})" in (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_every_kind_of_potential_has_its_line():
