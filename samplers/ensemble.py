@@ -18,9 +18,11 @@ from samplers.gradients import estimator, mean_gradient
 
 
 class EnsembleState(NamedTuple):
-    """Position, optax state, and the best position so far with its validation loss."""
+    """Position, state of the gradient and of optax, and the best position so far with its
+    validation loss."""
 
     position: Position
+    gradient: Any
     optimizer: Any
     best_position: Position
     best_loss: jax.Array
@@ -47,11 +49,13 @@ def ensemble(
 
     def init(key: jax.Array, position: Position) -> EnsembleState:
         del key
-        return EnsembleState(position, optimizer.init(position), position, jnp.asarray(jnp.inf))
+        return EnsembleState(
+            position, how.init(position), optimizer.init(position), position, jnp.asarray(jnp.inf)
+        )
 
     def step(key: jax.Array, state: EnsembleState, batch: Batch) -> tuple[EnsembleState, Info]:
         del key
-        log_density, gradient = how.estimate(how.init(state.position), state.position, batch)
+        log_density, gradient = how.estimate(state.gradient, state.position, batch)
         descent = jax.tree.map(jnp.negative, mean_gradient(target, gradient))
         updates, optimizer_state = optimizer.update(descent, state.optimizer, state.position)
         position: Any = optax.apply_updates(state.position, updates)

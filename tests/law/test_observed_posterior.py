@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from ase.build import bulk
 
@@ -63,6 +64,21 @@ def test_the_law_is_that_of_the_grid(name):
     # another law would not pass: without the measurement, and with half its error
     assert abs(found) > 8 * error
     assert spread != pytest.approx(_grid(ERROR / 2)[1], rel=0.2)
+
+
+def test_members_of_an_ensemble_go_to_the_best_parameters():
+    mean, sd = _grid(ERROR)
+    away = mean + sd * np.array([-4.0, 4.0, 6.0])
+    measured = Measurements(trap_simulation(frames=40), [Target(Spread(), MEASURED, ERROR)])
+    draws = sample_observed(
+        jax.random.key(0),
+        Observed(measured, prior=WeightPrior.normal(1.0)),
+        lambda target: samplers.ensemble(target, optax.adam(0.05)),
+        Sampling(chains=3, draws=1, burn_in=100, thinning=1),
+        starts={"potential": {"log_k": jnp.asarray(away, jnp.float32)}, "noise": {}},
+    )
+    found = np.asarray(draws.by_chain()["potential"]["log_k"])[:, -1]
+    np.testing.assert_allclose(found, mean, atol=1.5 * sd)
 
 
 def test_noise_of_short_trajectories_widens_the_law():
