@@ -157,8 +157,8 @@ def test_lennard_jones_fluid_has_the_published_density():
     )  # fmt: skip
     found = 256 / made.means["d"]["volume"][:, 0].astype(float).mean(axis=0) * sigma**3
     assert np.all(made.reason == 0)
-    # dp*/drho* is 16 here: a wrong tail would show as 0.03
-    assert abs(found.mean() - 0.82) < 0.006
+    # two replicas scatter by 0.004; dp*/drho* is 16 here: a wrong tail would show as 0.03
+    assert abs(found.mean() - 0.82) < 0.012
     moments = {k: v.astype(float).mean(axis=(0, 2)) for k, v in made.means["k"].items()}
     modulus = BulkModulus("k", edge**3).reduce(moments, Context(ensemble.temperature, 256))
     # rho dp/drho of NIST's table between 0.78 and 0.86: about 13 epsilon/sigma^3
