@@ -20,7 +20,7 @@ from tests.unit.frames import WATER, frame
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/choosing-a-sampler.md").read_text(encoding="utf-8")
 OBSERVABLES = (ROOT / "docs/observables.md").read_text(encoding="utf-8")
-TRAINERS = ("difftre", "coarse_grained", "alanine", "observed")
+TRAINERS = ("difftre", "coarse_grained", "alanine", "stable", "observed")
 POTENTIALS = (ROOT / "docs/potentials.md").read_text(encoding="utf-8")
 
 
