@@ -11,6 +11,8 @@ VENV ?= .venv
 PEER_PYTHON ?= $(PYTHON)
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
+# the documentation's numbers are those of benchmarks/results, which takes OUT=benchmarks/results
+OUT ?= runs/benchmarks
 
 .PHONY: demo test test-slow check lint wheel bench-md bench-samplers bench-potentials bench-accuracy bench-trainers clean
 
@@ -25,25 +27,25 @@ test-slow: $(STAMP)
 
 bench-md: $(STAMP)
 	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh md  # the table says so where it fails
-	$(BIN)/python -m benchmarks.md --setting quick --out benchmarks/results
+	$(BIN)/python -m benchmarks.md --setting quick --out $(OUT)
 
 bench-potentials: $(STAMP)
-	$(BIN)/python -m benchmarks.potentials --setting quick --out benchmarks/results
+	$(BIN)/python -m benchmarks.potentials --setting quick --out $(OUT)
 
 bench-accuracy: $(STAMP)
 	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh apax  # the table says so where it fails
-	$(BIN)/python -m benchmarks.accuracy --setting full --out benchmarks/results
+	$(BIN)/python -m benchmarks.accuracy --setting full --out $(OUT)
 
 bench-trainers: $(STAMP)
 	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh chemtrain  # the table says so where it fails
 	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh md  # OpenMM makes the atomistic frames
 	for name in difftre observed coarse_grained alanine stable; do \
-	  $(BIN)/python -m benchmarks.$$name --setting quick --out benchmarks/results || exit 1; \
+	  $(BIN)/python -m benchmarks.$$name --setting quick --out $(OUT) || exit 1; \
 	done
 
 bench-samplers: $(STAMP)
 	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh jax-sgmc  # the table says so where it fails
-	$(BIN)/python -m benchmarks.samplers --setting quick
+	$(BIN)/python -m benchmarks.samplers --setting quick --out $(OUT)
 
 check: lint wheel
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".peers" / "md" / "bin" / "python"
+from benchmarks.openmm import kept
 
 
 class Frames(NamedTuple):
@@ -46,20 +43,7 @@ def frames(molecules: int, equilibration: float, count: int, interval: float, to
         SystemExit: OpenMM is not there, or fails.
     """
     where = to / f"tip4p2005_{molecules}_{equilibration:g}_{count}_{interval:g}.npz"
-    if not where.exists():
-        if not PYTHON.exists():
-            raise SystemExit("relative entropy needs OpenMM: run benchmarks/peers.sh md first")
-        to.mkdir(parents=True, exist_ok=True)
-        partial = where.with_name("partial.npz")
-        command = [str(PYTHON), str(ROOT / "benchmarks" / "peer_tip4p2005.py")]
-        command += [str(x) for x in (molecules, equilibration, count, interval, partial)]
-        library = {"LD_LIBRARY_PATH": str(PYTHON.parents[1] / "lib")}
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=os.environ | library
-        )
-        if done.returncode:
-            raise SystemExit(f"OpenMM failed: {done.stderr.strip().splitlines()[-1]}")
-        partial.replace(where)
+    kept("peer_tip4p2005.py", (molecules, equilibration, count, interval), where)
     with np.load(where) as made:
         return Frames(
             made["positions"], float(made["side"]), float(made["interval_ps"]),
