@@ -3,6 +3,7 @@
 from bayespot.md.engine import simulate
 from bayespot.md.ensembles import NPT, NVE, NVT, Ensemble, Length
 from bayespot.md.minimize import Minimum, minimize
+from bayespot.md.monitor import Monitor, Watched, watched
 from bayespot.md.results import Frames, Progress, Trajectories
 from bayespot.md.session import Session
 from bayespot.md.simulation import Simulation
@@ -17,12 +18,15 @@ __all__ = [
     "Frames",
     "Length",
     "Minimum",
+    "Monitor",
     "Progress",
     "RDFDeviation",
     "Session",
     "Simulation",
     "Stability",
     "Trajectories",
+    "Watched",
     "minimize",
     "simulate",
+    "watched",
 ]

@@ -188,7 +188,8 @@ class Batch:
         )
         nought = jnp.zeros_like(old.reason)
         history = jax.tree.map(jnp.zeros_like, old.history)
-        return program.Carry(states, neighbors, nought, nought - 1, history)
+        watch = jax.tree.map(jnp.zeros_like, old.watch)
+        return program.Carry(states, neighbors, nought, nought - 1, history, watch)
 
     def empty_lists(self, carry: program.Carry) -> Lists:
         """Of one replica, as large as those of ``carry``."""

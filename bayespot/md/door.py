@@ -224,6 +224,8 @@ def check_history(system: System, ensemble: Ensemble, length: Length, observable
         UserError: naming the observable.
     """
     names = [observable.name for observable in observables]
+    if "uncertainty" in names:
+        raise UserError("an observable is called uncertainty, as what a monitor sees", "Rename it")
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UserError(f"{names.count(twice[0])} observables are called {twice[0]}", "Rename one")

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from bayespot.md.ensembles import Ensemble, Length
+from bayespot.md.monitor import Monitor
 from bayespot.md.results import Progress, Trajectories
 from bayespot.md.simulation import Simulation
 from bayespot.md.stability import Stability
@@ -34,6 +35,7 @@ def simulate(
     memory: float = 4e9,
     mesh: jax.sharding.Mesh | None = None,
     keep: int = 0,
+    monitor: Monitor | None = None,
     trajectory: Path | None = None,
     trajectory_stride: int = 1,
     checkpoint: Path | None = None,
@@ -60,6 +62,7 @@ def simulate(
         mesh: one-dimensional device mesh to spread the draws over, all at once.
         keep: frames (of ``length.stride`` steps) between two configurations that are returned; 0
             returns none.
+        monitor: of the disagreement of a committee; ``md.watched`` reads what it saw.
         trajectory: write frames there: HDF5 (``.h5``) or, one file for each replica, extxyz
             (a folder).
         trajectory_stride: frames (of ``length.stride`` steps) between two that are written.
@@ -76,7 +79,7 @@ def simulate(
     """
     made = Simulation(
         potential, system, ensemble, length, observables,
-        stability=stability, skin=skin, memory=memory, mesh=mesh, keep=keep,
+        stability=stability, skin=skin, memory=memory, mesh=mesh, keep=keep, monitor=monitor,
     )  # fmt: skip
     return made.run(
         key, params, starts=starts, cells=cells, replicas=replicas, trajectory=trajectory,

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 
 from bayespot.md import barostat, integrators
 from bayespot.md.ensembles import Length
-from bayespot.md.stability import BLOWN_UP, NOT_FINITE, Stability
+from bayespot.md.monitor import NAME, Monitor
+from bayespot.md.stability import BLOWN_UP, NOT_FINITE, UNCERTAIN, Stability
 from bayespot.neighbors import Lists
 from bayespot.observables import Frame, Observable
 from bayespot.potentials import Potential, energy_and_forces
@@ -42,6 +43,7 @@ class Plan(NamedTuple):
         observables: averaged inside the scan.
         stability: criteria beyond "finite".
         record: frames between two that are handed out; 0 hands out none.
+        monitor: of a committee's disagreement, or None.
     """
 
     potential: Potential
@@ -51,12 +53,14 @@ class Plan(NamedTuple):
     observables: tuple[Observable, ...]
     stability: Stability
     record: int
+    monitor: Monitor | None = None
 
 
 class Carry(NamedTuple):
     """What one block hands to the next; every leaf has leading axes (draw, replica).
 
-    ``history`` holds what observables track, by name: (draw, replica, window, ...).
+    ``history`` holds what observables track, by name: (draw, replica, window, ...); ``watch`` what
+    a monitor remembers, None where there is none.
     """
 
     states: Any
@@ -64,6 +68,7 @@ class Carry(NamedTuple):
     reason: jax.Array
     failed_at: jax.Array
     history: Any
+    watch: Any = None
 
 
 class Averages(NamedTuple):
@@ -101,14 +106,17 @@ def _dynamics(
     plan: Plan, params: Any, neighbors: Lists, system: System, at: dict[str, jax.Array]
 ) -> _Dynamics:
     system = system.replace(cell=at["cell"])
+    potential: Any = plan.potential
+    if "fallen" in at:
+        potential = potential.switched(at["fallen"])
 
     def force(positions: jax.Array, **unused: Any) -> jax.Array:
         here = system.replace(positions=positions)
-        return energy_and_forces(plan.potential, params, here, neighbors)[1]
+        return energy_and_forces(potential, params, here, neighbors)[1]
 
     def energy_force_virial(positions: jax.Array, cell: jax.Array) -> Any:
         here = system.replace(positions=positions, cell=cell)
-        return energy_forces_virial(plan.potential, params, here, neighbors)
+        return energy_forces_virial(potential, params, here, neighbors)
 
     kind = plan.ensemble[0]
     dt, temperature = at["time_step"], at["temperature"]
@@ -192,7 +200,11 @@ def start(
         return {o.name: empty(o) for o in plan.observables if o.window}
 
     history = _both(tracked, (0, 0, 0, 0), shared=(1,))(states, params, built, conditions)
-    return Carry(states, built, nought, nought - 1, history), nearest
+    watch = None
+    if plan.monitor is not None:
+        begin = plan.monitor.begin()
+        watch = jax.tree.map(lambda x: jnp.broadcast_to(x, (*starts.shape[:2], *x.shape)), begin)
+    return Carry(states, built, nought, nought - 1, history, watch), nearest
 
 
 @jax.jit
@@ -265,7 +277,9 @@ def block(
 
     hot_all = _both(hot_one, (0, 0, 0, 0), shared=(1,))
 
-    def steps(states: Any, neighbors: Any, alive: jax.Array, now: jax.Array) -> Any:
+    def steps(
+        states: Any, neighbors: Any, alive: jax.Array, now: jax.Array, conditions: Any
+    ) -> Any:
         """``stride`` steps from step number ``now``; which replicas blew up meanwhile comes last.
 
         Thermostats may cool the wreck before anyone looks, so every step is checked.
@@ -325,17 +339,55 @@ def block(
         return (frame, hot), code, history, energy
 
     look_all = _both(look_one, (0, 0, 0, 0, 0), shared=(1,))
+    monitor = plan.monitor
+    falls = monitor is not None and monitor.action == "fall back"
 
-    def frame(carry: Any, index: jax.Array) -> tuple[Any, jax.Array]:
-        carry, totals = carry
+    def watch_one(memory: Any, state: Any, params: Any, neighbors: Any, at: Any) -> Any:
+        assert monitor is not None
+        here = configuration(state, system, at)
+        return monitor.look(memory, plan.potential, params, here, neighbors)
+
+    watch_all = _both(watch_one, (0, 0, 0, 0, 0), shared=(2,))
+
+    def renew_one(state: Any, params: Any, neighbors: Any, at: Any) -> Any:
+        return _dynamics(plan, params, neighbors, system, at).renew(state)
+
+    renew_all = _both(renew_one, (0, 0, 0, 0), shared=(1,))
+
+    def switched(carry: Carry, memory: Any, states: Any, neighbors: Any) -> Any:
+        """Forces of the other potential for replicas that fell back, or returned."""
+        turned = memory["fallen"] != carry.watch["fallen"]
+        new = renew_all(states, params, neighbors, conditions | {"fallen": memory["fallen"]})
+        return jax.tree.map(lambda x, y: jnp.where(_expand(turned, x), x, y), new, states)
+
+    def frame(carry: Any, index: jax.Array) -> tuple[Any, Any]:
+        carry, totals, dumps = carry
         now = first_step + index * stride
-        states, neighbors, hot = steps(carry.states, carry.neighbors, carry.reason == 0, now)
+        here = conditions | {"fallen": carry.watch["fallen"]} if falls else conditions
+        states, neighbors, hot = steps(carry.states, carry.neighbors, carry.reason == 0, now, here)
         looked, code, history, energy = look_all(
             states, params, neighbors, conditions, carry.history
         )
         # what a crowded list made of bonds and distances is no verdict: the block is repeated
         code = jnp.where(neighbors.overflow & (code != NOT_FINITE), 0, code)
         code = jnp.where(hot & (code != NOT_FINITE), BLOWN_UP, code)
+        seen, memory = None, None
+        if monitor is not None:
+            memory, seen, above, keep = watch_all(
+                carry.watch, states, params, neighbors, conditions
+            )
+            if monitor.action == "stop":
+                code = jnp.where(above & (code == 0) & ~neighbors.overflow, UNCERTAIN, code)
+            keep &= carry.reason == 0
+            if monitor.dumps:
+                dumps = _kept(dumps, keep, index, states.position, cells(states))
+            if falls:
+                states = jax.lax.cond(
+                    jnp.any(memory["fallen"] != carry.watch["fallen"]),
+                    lambda s: switched(carry, memory, s, neighbors),
+                    lambda s: s,
+                    states,
+                )
         reason = jnp.where(carry.reason == 0, code.astype(jnp.int32), carry.reason)
         alive = reason == 0
         energy = jnp.where(alive, energy, jnp.nan)  # its configuration is discarded below
@@ -346,27 +398,63 @@ def block(
         )
         looked = jax.tree.map(lambda x: jnp.where(_expand(alive, x), x, 0.0), looked)
         totals = jax.tree.map(jnp.add, totals, looked)
-        return (Carry(states, neighbors, reason, failed_at, history), totals), energy
+        # what a replica showed in the frame that stopped it is part of the trace
+        seen = jax.tree.map(lambda x: jnp.where(carry.reason == 0, x, jnp.nan), seen)
+        new = Carry(states, neighbors, reason, failed_at, history, memory)
+        return (new, totals, dumps), (energy, seen)
 
     shapes = jax.eval_shape(
         look_all, carry.states, params, carry.neighbors, conditions, carry.history
     )[0]
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     frames = plan.length.block_steps // stride
+    dumps = None
+    if monitor is not None and monitor.dumps:
+        dumps = _no_dumps(monitor.dumps, carry.states.position, cells(carry.states))
+    begin = (carry, zeros, dumps)
     if not plan.record:
-        (carry, totals), _ = jax.lax.scan(frame, (carry, zeros), jnp.arange(frames))
+        (carry, totals, dumps), (_, seen) = jax.lax.scan(frame, begin, jnp.arange(frames))
         kept = None
     else:
 
         def several(carry: Any, indices: jax.Array) -> tuple[Any, Any]:
-            carry, energies = jax.lax.scan(frame, carry, indices)
-            return carry, (carry[0].states.position, cells(carry[0].states), energies[-1])
+            carry, (energies, seen) = jax.lax.scan(frame, carry, indices)
+            return carry, ((carry[0].states.position, cells(carry[0].states), energies[-1]), seen)
 
         indices = jnp.arange(frames).reshape(-1, plan.record)
-        (carry, totals), kept = jax.lax.scan(several, (carry, zeros), indices)
+        (carry, totals, dumps), (kept, seen) = jax.lax.scan(several, begin, indices)
         kept = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 2), kept)
+        seen = jax.tree.map(lambda x: x.reshape(frames, *x.shape[2:]), seen)
     means, temperature = jax.tree.map(lambda x: x / frames, totals)
+    if monitor is not None:
+        traces = {name: jnp.moveaxis(x, 0, 2) for name, x in seen.items()}
+        means[NAME] = traces | (dumps or {})
     return carry, Averages(means, temperature, kept)
+
+
+def _no_dumps(slots: int, positions: jax.Array, cell: jax.Array) -> dict[str, jax.Array]:
+    """(draw, replica, slots, ...) room for configurations; no frame of a block is number -1."""
+    draws, replicas, atoms, _ = positions.shape
+    return {
+        "frame": jnp.full((draws, replicas, slots), -1, jnp.int32),
+        "positions": jnp.zeros((draws, replicas, slots, atoms, 3), positions.dtype),
+        "cell": jnp.zeros((draws, replicas, slots, 3, 3), cell.dtype),
+    }
+
+
+def _kept(
+    dumps: dict[str, jax.Array], keep: jax.Array, index: jax.Array, positions: jax.Array,
+    cell: jax.Array,
+) -> dict[str, jax.Array]:  # fmt: skip
+    """``dumps`` with the configurations of one frame in the next slots that are free."""
+    slots = dumps["frame"].shape[-1]
+    used = jnp.sum(dumps["frame"] >= 0, axis=-1, keepdims=True)
+    here = keep[..., None] & (jnp.arange(slots) == used)
+    values = {"frame": jnp.broadcast_to(index, keep.shape), "positions": positions, "cell": cell}
+    return {
+        name: jnp.where(_expand(here, x), jnp.asarray(values[name], x.dtype)[:, :, None], x)
+        for name, x in dumps.items()
+    }
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bayespot.errors import UserError
 from bayespot.md import door, program
 from bayespot.md.batch import Batch
 from bayespot.system import System
@@ -113,7 +114,16 @@ class Session:
             params: leading draw axis.
             reason: (draw, replica) why trajectories stand still, 0 where they do not; by default
                 everyone is stable again.
+
+        Raises:
+            UserError: an observable that looks back in time, for which there is no past.
         """
+        past = [o.name for o in self._plan.observables if o.window]
+        if past:
+            raise UserError(
+                f"{past[0]} looks back in time, and a trajectory that restarts has no past",
+                "Leave it out of the simulation, and measure it in one that does not restart",
+            )
         self.batch.params, self.blocks = params, 0
         lists = self.batch.empty_lists(self.carry)
         while True:

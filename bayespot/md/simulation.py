@@ -19,6 +19,7 @@ from bayespot.errors import UserError
 from bayespot.md import door, program
 from bayespot.md.checkpoint import Store
 from bayespot.md.ensembles import NPT, Ensemble, Length, whole_number
+from bayespot.md.monitor import Monitor
 from bayespot.md.results import Frames, Progress, Trajectories
 from bayespot.md.session import Learned, Session
 from bayespot.md.stability import Stability
@@ -49,6 +50,7 @@ class Simulation:
         memory: float = 4e9,
         mesh: jax.sharding.Mesh | None = None,
         keep: int = 0,
+        monitor: Monitor | None = None,
     ) -> None:
         """Args:
         potential: shared by all draws.
@@ -63,20 +65,24 @@ class Simulation:
         mesh: one-dimensional device mesh to spread the draws over, all at once.
         keep: frames (of ``length.stride`` steps) between two configurations that are kept; 0
             keeps none.
+        monitor: of the disagreement of a committee; ``md.watched`` reads what it saw.
 
         Raises:
             UserError: elements the potential does not know, an impossible density, constant
-                pressure without a periodic cell, a history longer than the equilibration.
+                pressure without a periodic cell, a history longer than the equilibration, a
+                monitor of a potential without members.
         """
         door.check_settings(skin=skin, memory=memory)
         if keep:
             whole_number("keep", keep, 1)
         door.check(potential, system, ensemble)
         door.check_history(system, ensemble, length, observables)
+        if monitor is not None:
+            monitor.check(potential)
         self.potential, self.system, self.ensemble = potential, system, ensemble
         self.length, self.observables = length, tuple(observables)
         self.stability, self.skin = stability or Stability(), skin
-        self.memory, self.mesh, self.keep = memory, mesh, keep
+        self.memory, self.mesh, self.keep, self.monitor = memory, mesh, keep, monitor
         self.learned = Learned()
 
     def run(
@@ -196,6 +202,7 @@ class Simulation:
             self.observables,
             self.stability,
             record,
+            self.monitor,
         )
 
 

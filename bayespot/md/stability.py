@@ -22,10 +22,11 @@ REASONS = (
     "atoms fell together: no neighbour list could hold them",
     "it blew up: shorten the time step, or minimise the start first",
     "its radial distribution function left the reference",
+    "the members of its committee disagreed",
 )
 """Texts of the codes that ``check`` returns, and of what the engine adds."""
 
-NOT_FINITE, COLLAPSED, BLOWN_UP, DRIFTED = 1, 4, 5, 6
+NOT_FINITE, COLLAPSED, BLOWN_UP, DRIFTED, UNCERTAIN = 1, 4, 5, 6, 7
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,13 @@
 
 from bayespot.potentials.base import Potential, Sum, energy_and_forces, stress
 from bayespot.potentials.behler_parrinello import BehlerParrinello
+from bayespot.potentials.committee import (
+    Biased,
+    CommitteeMean,
+    Fallback,
+    WeightedBaseline,
+    WithMembers,
+)
 from bayespot.potentials.dihedrals import ProperDihedrals
 from bayespot.potentials.dimenet import DimeNetPP
 from bayespot.potentials.force_field import read_force_field
@@ -26,8 +33,11 @@ __all__ = [
     "MACE",
     "ZBL",
     "BehlerParrinello",
+    "Biased",
+    "CommitteeMean",
     "CubicSpline",
     "DimeNetPP",
+    "Fallback",
     "GemNetT",
     "HarmonicAngles",
     "HarmonicBonds",
@@ -45,6 +55,8 @@ __all__ = [
     "Sum",
     "Tabulated",
     "UltraFast",
+    "WeightedBaseline",
+    "WithMembers",
     "energy_and_forces",
     "read_force_field",
     "stress",

@@ -66,7 +66,7 @@ class Settings:
 
 
 SETTINGS = {
-    "quick": Settings(),
+    "quick": Settings(judged=60.0),
     "full": Settings(
         batches=20000, updates=300, corrections=30, replicas=64, picoseconds=50.0, judges=64,
         judged=500.0

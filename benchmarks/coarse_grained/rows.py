@@ -51,7 +51,7 @@ FASTER = {"log_sigma": 0.3, "log_epsilon": 1.0, "log_strength": 10.0, "pair": 1.
 
 SETTINGS = {
     "quick": {
-        "experiment": Settings(40, 4.0, 15.0, 6e-3, 216),
+        "experiment": Settings(36, 4.0, 15.0, 6e-3, 216),
         "TIP4P/2005": Settings(30, 4.0, 12.0, 1e-2, atomistic=(343, 10.0, 200, 0.2)),
     },
     "full": {

@@ -92,7 +92,7 @@ def _kept(name: str, depends: object, make: Callable[[], dict]) -> dict:
 
 def run(setting: Setting, out: Path) -> dict:
     quick = setting == "quick"
-    frames, sets = (200, 2) if quick else (600, 16)
+    frames, sets = (200, 1) if quick else (600, 16)
     smooth = oracle.make(jax.random.key(0), frames)
     error = oracle.errors()
     # what the sampler's own short trajectories add, on average
