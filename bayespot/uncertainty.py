@@ -29,6 +29,7 @@ class Estimate:
         low68, high68, low95, high95: central intervals, Student's t over the draws.
         draws: how many draws entered.
         values: (draws, ...) the value of each draw.
+        weights: (draws,) what each counts for, 1 together; None where all count alike.
     """
 
     mean: np.ndarray
@@ -42,6 +43,7 @@ class Estimate:
     high95: np.ndarray
     draws: int
     values: np.ndarray
+    weights: np.ndarray | None = None
 
 
 def draw_values(
@@ -94,7 +96,29 @@ def jackknife(
     return value, np.asarray((count - 1) / count * np.sum(spread**2, axis=0))
 
 
-def estimate(values: np.ndarray, variances: np.ndarray) -> Estimate:
+def stability_weights(trajectories: Trajectories, used: np.ndarray) -> np.ndarray:
+    """What each draw counts for when its trajectories' stability is evidence, 1 together.
+
+    A system that is stable in reality would not have broken: by Laplace's rule of succession the
+    next trajectory of a draw stays stable with probability ``(s + 1)/(n + 2)`` after s of n did,
+    and that is the likelihood of the draw that it did.
+
+    Args:
+        trajectories: of all draws.
+        used: index of the draws wanted, as ``draw_values`` gives it.
+    """
+    stable = trajectories.reason == 0
+    if trajectories.restarted is None:
+        tried = np.full(len(stable), stable.shape[1])
+    else:  # each new start was a trajectory that broke before it
+        tried = stable.shape[1] + trajectories.restarted.sum(axis=1)
+    likelihood = (stable.sum(axis=1) + 1.0) / (tried + 2.0)
+    return likelihood[used] / likelihood[used].sum()
+
+
+def estimate(
+    values: np.ndarray, variances: np.ndarray, weights: np.ndarray | None = None
+) -> Estimate:
     """Combine draws: see ``Estimate``.
 
     The variance over K draws is itself uncertain; where MD noise makes up most of it, the
@@ -105,18 +129,23 @@ def estimate(values: np.ndarray, variances: np.ndarray) -> Estimate:
     Args:
         values: (draws, ...), at least 2 draws.
         variances: (draws, ...) MD variance of each.
+        weights: (draws,) what each counts for; the same for all by default.  The number of draws
+            that standard errors and Student's t know is then ``1/sum w^2``.
 
     Raises:
         ValueError: fewer than two draws.
     """
-    count = len(values)
-    if count < 2:
-        raise ValueError(f"{count} draw(s) give no interval; at least 2 must stay stable")
-    mean, spread = values.mean(axis=0), values.var(axis=0, ddof=1)
-    md = np.mean(variances, axis=0)
+    draws = len(values)
+    if draws < 2:
+        raise ValueError(f"{draws} draw(s) give no interval; at least 2 must stay stable")
+    w = np.full(draws, 1 / draws) if weights is None else weights / np.sum(weights)
+    count = 1 / np.sum(w**2)
+    mean = np.tensordot(w, values, axes=1)
+    spread = np.tensordot(w, (values - mean) ** 2, axes=1) * count / (count - 1)
+    md = np.tensordot(w, variances, axes=1)
     noise_of_spread = spread * np.sqrt(2 / (count - 1))
     parameter = np.maximum(spread - md, 0.0)
-    md_of_mean = md / count
+    md_of_mean = np.tensordot(w**2, variances, axes=1)
     total = np.sqrt(np.maximum(parameter, noise_of_spread) + md_of_mean)
     t68, t95 = (stats.t.ppf(0.5 + level / 2, count - 1) for level in (0.68, 0.95))
     numbers = (
@@ -130,7 +159,12 @@ def estimate(values: np.ndarray, variances: np.ndarray) -> Estimate:
         mean - t95 * total,
         mean + t95 * total,
     )
-    return Estimate(*(np.asarray(x) for x in numbers), draws=count, values=values)
+    return Estimate(
+        *(np.asarray(x) for x in numbers),
+        draws=draws,
+        values=values,
+        weights=None if weights is None else w,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,6 +47,8 @@ class Trajectories(NamedTuple):
         final: the last configuration, (draw, replica) leading axes.
         acceptance: (draw, replica) share of the barostat's moves that were accepted, or None.
         frames: kept configurations, or None.
+        restarted: (draw, replica) how many trajectories broke before this one, which started
+            elsewhere; None where nothing is started again.
 
     Averages of a replica that failed count its missing frames as zero: look at ``reason`` first.
     """
@@ -59,3 +61,4 @@ class Trajectories(NamedTuple):
     final: System | None = None
     acceptance: np.ndarray | None = None
     frames: Frames | None = None
+    restarted: np.ndarray | None = None

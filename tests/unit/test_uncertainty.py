@@ -2,10 +2,17 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from bayespot.md import Trajectories
 from bayespot.observables import Context, HeatCapacity, MeanEnergy
-from bayespot.uncertainty import coverage, draw_values, estimate, jackknife
+from bayespot.uncertainty import (
+    coverage,
+    draw_values,
+    estimate,
+    jackknife,
+    stability_weights,
+)
 
 CONTEXT = Context(300.0, 3)
 RNG = np.random.default_rng(1)
@@ -116,3 +123,37 @@ def test_coverage_of_numbers_near_zero_and_of_empty_curves():
 def test_one_draw_is_no_interval():
     with pytest.raises(ValueError, match="at least 2"):
         estimate(np.zeros((1, 3)), np.zeros((1, 3)))
+
+
+def test_weights_are_importance_weights_of_the_draws():
+    """Draws of one law weighed into another: the estimate is that of the other, and its error
+    knows how few draws count."""
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(40, 4000))
+    weights = np.exp(np.linspace(0, 3, 40))
+    made = estimate(values, np.full(values.shape, 0.01), weights)
+    w = weights / weights.sum()
+    np.testing.assert_allclose(made.mean, w @ values)
+    # the variance over draws is unbiased, and that of the mean is the spread times sum w^2
+    assert np.mean(made.parameter**2) == pytest.approx(1 - 0.01, rel=0.03)
+    np.testing.assert_allclose(made.md_of_mean**2, 0.01 * np.sum(w**2))
+    assert made.mean.var() == pytest.approx(np.sum(w**2), rel=0.1)
+    t = (made.high95 - made.mean)[0] / made.total[0]
+    assert t == pytest.approx(stats.t.ppf(0.975, 1 / np.sum(w**2) - 1))  # 40 alike: 2.023
+    assert t > 2.05
+    alike = estimate(values, np.full(values.shape, 0.01), np.full(40, 7.0))
+    plain = estimate(values, np.full(values.shape, 0.01))
+    np.testing.assert_allclose(alike.low95, plain.low95)
+
+
+def test_broken_trajectories_speak_against_their_draw():
+    made = _trajectories([[0, 0, 0, 0], [0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 1]])
+    _, _, used = draw_values(MeanEnergy("u"), made, CONTEXT)
+    assert used.tolist() == [0, 1, 3]
+    weights = stability_weights(made, used)
+    np.testing.assert_allclose(weights, np.array([5, 3, 4]) / 12)
+    # a trajectory that was begun again had broken once
+    again = made._replace(restarted=np.array([[0, 0, 0, 0], [0, 0, 1, 1], [9] * 4, [0, 0, 0, 6]]))
+    weights = stability_weights(again, used)
+    expected = np.array([5 / 6, 3 / 8, 4 / 12])
+    np.testing.assert_allclose(weights, expected / expected.sum())
