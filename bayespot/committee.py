@@ -22,7 +22,8 @@ from bayespot.calibration import Predicted, Recalibration
 from bayespot.data import Frame, Shift, make_dataset
 from bayespot.draws import Draws
 from bayespot.errors import UserError
-from bayespot.potentials import Potential
+from bayespot.md import Monitor
+from bayespot.potentials import CommitteeMean, Potential
 from bayespot.potentials.serial import from_json, to_json
 from bayespot.predict import predict
 from bayespot.system import System
@@ -63,6 +64,32 @@ class Committee:
     def float64(self) -> bool:
         """Whether the parameters ask for double precision."""
         return any(np.asarray(x).dtype == np.float64 for x in jax.tree.leaves(self.params))
+
+    def monitor(self, threshold: float, **settings: Any) -> Monitor:
+        """A watch over MD of ``mean``; its uncertainties recalibrated where the committee is.
+
+        Args:
+            threshold: eV/Angstrom, as for ``md.Monitor``.
+            settings: others of ``md.Monitor``.
+
+        Raises:
+            UserError: the recalibration is no factor.
+        """
+        known = self.recalibration
+        if known is None:
+            return Monitor(threshold, **settings)
+        return Monitor(
+            threshold,
+            scale=known.factor("forces"),
+            element_scales=tuple((z, known.factor("forces", z)) for z in self.shift.elements),
+            energy_scale=known.factor("energy"),
+            **settings,
+        )
+
+    @property
+    def mean(self) -> CommitteeMean:
+        """The potential that MD of the committee takes, with ``params``."""
+        return CommitteeMean(self.potential, self.members)
 
     def predict(
         self, frames: Sequence[Frame | ase.Atoms], *, stress: bool = False, chunk: int = 16

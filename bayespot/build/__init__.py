@@ -5,7 +5,7 @@ from bayespot.build.labels import frame_weights
 from bayespot.build.learning import posterior, sampling
 from bayespot.build.measurement import observable, observables
 from bayespot.build.potentials import potential
-from bayespot.build.simulation import md, simulated, stability, starting_frames
+from bayespot.build.simulation import md, mean_setting, simulated, stability, starting_frames
 from bayespot.build.splits import Splits, datasets, read_splits
 from bayespot.build.training import Input, read_input, simulation_of, trainer
 
@@ -15,6 +15,7 @@ __all__ = [
     "datasets",
     "frame_weights",
     "md",
+    "mean_setting",
     "observable",
     "observables",
     "posterior",

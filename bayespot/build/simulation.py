@@ -9,7 +9,8 @@ import numpy as np
 from bayespot import config as cfg
 from bayespot.data import Frame
 from bayespot.errors import UserError
-from bayespot.md import NPT, NVE, NVT, Ensemble, Length, Stability
+from bayespot.intervals import Setting
+from bayespot.md import NPT, NVE, NVT, Ensemble, Length, Monitor, Stability
 from bayespot.md.ensembles import PerReplica
 from bayespot.topology import find_bonds
 
@@ -43,6 +44,27 @@ def md(config: cfg.MDConfig) -> tuple[Ensemble, Length]:
     """Settings of ``propagate``."""
     made = _ensemble(config, config.temperature, config.pressure)
     return made, Length(config.steps, config.equilibration, config.stride, config.blocks)
+
+
+def mean_setting(config: cfg.MDConfig) -> Setting | None:
+    """How the draws' mean is simulated; None where it is not."""
+    mean = config.mean
+    if mean is None:
+        return None
+    monitor = None
+    if mean.threshold is not None:
+        monitor = Monitor(
+            mean.threshold, mean.statistic, mean.action, mean.window, dumps=mean.dumps
+        )
+    steps = mean.steps or config.steps
+    short = None
+    if mean.short_steps is not None:
+        block = math.gcd(mean.short_steps, mean.short_equilibration)
+        short = Length(
+            mean.short_steps, mean.short_equilibration, config.stride, mean.short_steps // block
+        )
+    length = Length(steps, config.equilibration, config.stride, config.blocks)
+    return Setting(length, mean.replicas, mean.every, monitor, short, mean.short_replicas)
 
 
 def training_md(config: cfg.TrainingMD) -> tuple[Ensemble, Length, int]:

@@ -37,14 +37,38 @@ class Dynamics(Section):
     min_distance: Annotated[float, Field(ge=0)] = 0.0
 
 
+class MeanConfig(Section):
+    """The draws' mean simulated too: watched, reweighted to every draw, and the start of short
+    runs of each.  Thresholds in eV/Angstrom ("energy": eV per atom; "relative": a fraction)."""
+
+    steps: Count | None = None
+    replicas: Count = 4
+    every: Count = 1
+    threshold: Positive | None = None
+    statistic: Literal["max", "mean", "relative", "energy"] = "max"
+    action: Literal["warn", "stop"] = "warn"
+    window: Count = 1
+    dumps: Annotated[int, Field(ge=0)] = 5
+    short_steps: Count | None = None
+    short_equilibration: Annotated[int, Field(ge=0)] = 0
+    short_replicas: Annotated[int, Field(ge=2)] = 2
+
+
 class MDConfig(Dynamics):
-    """Simulation of all draws at one state point; temperature in K, pressure in GPa."""
+    """Simulation of all draws at one state point; temperature in K, pressure in GPa.
+
+    Trajectories that break are left out ("exclude"), begun again elsewhere up to ``restarts`` times
+    ("restart"), or left out and evidence against their draw ("evidence").
+    """
 
     temperature: Positive
     pressure: Finite = 0.0
     blocks: Count = 10
     draws: Annotated[int, Field(ge=2)] = 40
     replicas: Annotated[int, Field(ge=1)] = 4
+    unstable: Literal["exclude", "restart", "evidence"] = "exclude"
+    restarts: Count = 2
+    mean: MeanConfig | None = None
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> MDConfig:
@@ -60,7 +84,25 @@ class MDConfig(Dynamics):
                 f"equilibration {self.equilibration} must be a whole number of blocks of"
                 f" {self.steps // self.blocks} steps"
             )
+        if self.mean is not None:
+            self._check_mean(self.mean)
         return self
+
+    def _check_mean(self, mean: MeanConfig) -> None:
+        steps = mean.steps or self.steps
+        if steps % (self.blocks * self.stride * mean.every):
+            raise ValueError(
+                f"[md.mean] steps {steps} must be a multiple of blocks * stride * every"
+                f" = {self.blocks * self.stride * mean.every}"
+            )
+        if self.equilibration % (steps // self.blocks):
+            raise ValueError(
+                f"equilibration {self.equilibration} must be a whole number of blocks of"
+                f" {steps // self.blocks} steps, those of [md.mean]"
+            )
+        for name in ("short_steps", "short_equilibration"):
+            if (getattr(mean, name) or 0) % self.stride:
+                raise ValueError(f"[md.mean] {name} must be a multiple of stride {self.stride}")
 
 
 class TrainingMD(Dynamics):

@@ -74,6 +74,14 @@ def verdicts(report: dict[str, Any]) -> list[tuple[str, str]]:
         )
     else:
         made.append(("good", f"all {total} trajectories stayed stable"))
+    for name, rows in (report.get("ways") or {"observables": {}})["observables"].items():
+        against = [w for w, row in rows.items() if row.get("agree") is False]
+        if against:
+            names = " and ".join(report["ways"]["names"][w] for w in against)
+            made.append(("care", f"{report['observables'][name]['title']}: {names} disagree with"
+                         " every draw simulated"))  # fmt: skip
+    if stability.get("restarted"):
+        made.append(("care", f"{stability['restarted']} trajectories that broke were begun again"))
     for name, c in report["calibration"].items():
         ratio = c["mean_squared_z"] ** 0.5
         if 0.8 <= ratio <= 1.25:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 
-def significant(value: float | None, digits: int = 3) -> str:
+def significant(value: float | int | None, digits: int = 3) -> str:
     """A number with ``digits`` significant digits, without exponent where that stays short."""
     if value is None:
         return "–"
@@ -71,6 +71,24 @@ def table(observables: dict[str, dict[str, Any]]) -> list[str]:
         for where, index in _peaks(o) if flat else _highest(o):
             lines.append(columns(f"  {where}", *_cells(o, *index), width=width))
     return lines
+
+
+def ways_table(ways: dict[str, Any]) -> list[str]:
+    """Lines for one observable after another, each by every way."""
+    names = ways["names"]
+    width = max(len(name) for name in names.values()) + 4
+    lines = [
+        "Other ways to the same intervals",
+        columns("", "95 % ±", "MD of mean", "force calls", "agrees", width=width),
+    ]
+    for name, rows in ways["observables"].items():
+        lines.append(f"  {name}")
+        for way, row in rows.items():
+            agrees = {None: "", True: "yes", False: "no"}[row.get("agree")]
+            small = (significant(row[k], 2) for k in ("half95", "md_of_mean"))
+            calls = f"{row['force_calls']:.2g}"
+            lines.append(columns(f"  {names[way]}", *small, calls, agrees, width=width))
+    return lines + [f"  {note}" for note in ways["notes"]]
 
 
 def _cells(o: dict[str, Any], *index: int) -> list[str]:
