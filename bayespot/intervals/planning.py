@@ -65,8 +65,7 @@ def plan(
         raise ValueError(f"target {target} and budget {budget} must be positive")
     parameter = float(np.mean(np.square(pilot.parameter)))
     noise = float(np.mean(np.square(pilot.md)))
-    if pilot.draws > 1:  # as sure of it as the pilot lets one be
-        parameter = max(parameter, (parameter + noise) * np.sqrt(2 / (pilot.draws - 1)) / 2)
+    resolved = np.sqrt((parameter + noise) * np.sqrt(2 / (pilot.draws - 1)))
     share = noise * replicas * steps
     draws = np.unique(np.round(np.geomspace(4, max(4, most_draws), 60)).astype(int))
     lengths = np.unique(np.round(steps * np.geomspace(0.05, 50, 80)).astype(int))
@@ -101,4 +100,9 @@ def plan(
         f"{count} draws of {replicas} trajectories of {long} steps: ± {found:.2g} expected, which"
         f" {told}"
     )
+    if parameter < resolved**2:
+        sentence += (
+            f" (the pilot cannot tell a spread of the posterior below ± {1.96 * resolved:.2g} from"
+            " sampling noise: this takes it for what it saw)"
+        )
     return Plan(count, replicas, long, found, int(cost[i, j]), bool(fits.any()), sentence)

@@ -14,7 +14,7 @@ from bayespot import build, config
 from bayespot.build import measurement
 from bayespot.data import Frame
 from bayespot.potentials import MACE, ZBL, HarmonicAngles, Scaled
-from benchmarks import potentials
+from benchmarks import monitor, potentials
 from tests.unit.frames import WATER, frame
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,3 +148,23 @@ def test_the_example_of_measured_observables(capsys):
     assert re.sub(number, "x", found) == re.sub(number, "x", said)
     (a,), (b,) = (re.findall(number, text) for text in (found, said))
     assert abs(float(a) - float(b)) < 0.15
+
+
+def test_the_example_of_a_watched_simulation(capsys):
+    page = (ROOT / "docs/uncertainty.md").read_text(encoding="utf-8")
+    ((code, said),) = re.findall(r"```python\n(.*?)```\n\n((?:    [^\n]*\n)+)", page, re.DOTALL)
+    exec(compile(code, "uncertainty.md", "exec"), {})
+    assert capsys.readouterr().out == said.replace("    ", "")
+    (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    rest = {
+        "data": {"train": "a", "test": "b"},
+        "md": {"temperature": 300.0, **tomllib.loads(text)["md"]},
+        "observables": [{"kind": "mean_energy"}],
+    }
+    setting = build.mean_setting(config.parse(rest).md)
+    assert setting is not None
+    assert setting.monitor is not None
+    assert setting.monitor.threshold == 0.5
+    assert setting.short is not None
+    made = json.loads((ROOT / "benchmarks/results/monitor.json").read_text(encoding="utf-8"))
+    assert monitor.table(made) in page
