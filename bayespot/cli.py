@@ -1,4 +1,4 @@
-"""Command line: ``bayespot run | simulate | fit | validate | template | --version``.
+"""Command line: ``bayespot run | simulate | fit | learn | calibrate | predict``, and a few more.
 
 Heavy imports happen inside the commands, so that help and mistakes answer at once.
 """
@@ -17,6 +17,8 @@ from typing import Annotated
 
 import typer
 
+from bayespot.cli_calibrate import calibrate
+from bayespot.cli_predict import predict
 from bayespot.errors import UserError
 
 app = typer.Typer(
@@ -104,6 +106,30 @@ def fit(
     _job("fit", config, output, fresh, debug, done)
 
 
+@app.command()
+def learn(
+    config: ConfigFile, output: Output = None, fresh: Fresh = False, debug: Debug = False
+) -> None:
+    """Label where it narrows the intervals of observables, round after round, until it is enough.
+
+    A killed or finished one continues where it stopped.
+    Its directory ends as that of "bayespot run", with learn.md and all labelled frames besides.
+    """
+
+    def done(made: dict, folder: Path, seconds: float) -> None:  # type: ignore[type-arg]
+        from bayespot.report.learning import lines
+
+        for line in lines(made):
+            typer.echo(line)
+        typer.echo(f"\n{folder / 'learn.md'}  ({seconds:.0f} s in all)")
+
+    _job("learn", config, output, fresh, debug, done)
+
+
+app.command()(calibrate)
+app.command()(predict)
+
+
 def _job(
     name: str,
     config: Path,
@@ -112,13 +138,13 @@ def _job(
     debug: bool,
     done: Callable[[dict, Path, float], None],  # type: ignore[type-arg]
 ) -> None:
-    """Do ``pipeline.NAME``, or a fit, in a run directory with its log."""
+    """Do ``pipeline.NAME``, a fit, or learning, in a run directory with its log."""
     started = time.perf_counter()
 
     def work() -> None:
-        from bayespot.config import load, load_fit
+        from bayespot.config import load, load_fit, load_learn
 
-        settings = (load_fit if name == "fit" else load)(config)
+        settings = {"fit": load_fit, "learn": load_learn}.get(name, load)(config)
         folder = output or Path("runs") / config.stem
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder} is a file", "Give a directory with --output")
@@ -141,6 +167,8 @@ def _job(
 
             if name == "fit":
                 from bayespot import training as does
+            elif name == "learn":
+                from bayespot import learning as does
             else:
                 from bayespot import pipeline as does
             made = getattr(does, name)(settings, folder, Progress())
@@ -160,14 +188,18 @@ def validate(config: ConfigFile, debug: Debug = False) -> None:
     """Check a configuration and its data without running anything."""
 
     def work() -> None:
-        from bayespot.config import load, trains
+        from bayespot.config import learns, load, load_learn, trains
 
         if trains(config):
             _validate_fit(config)
             return
-        from bayespot import build
+        from bayespot import build, calculators
 
-        settings = load(config)
+        if learns(config):
+            settings = load_learn(config)
+            calculators.named(settings.learn.calculator)
+        else:
+            settings = load(config)
         frames = build.read_splits(settings.data, settings.run.seed)
         starts = build.simulated(settings.md, frames["train"])
         made = build.observables(settings, starts)
@@ -214,9 +246,12 @@ def _validate_fit(config: Path) -> None:
 @app.command()
 def template(
     fit: Annotated[bool, typer.Option("--fit", help="For bayespot fit.")] = False,
+    learn: Annotated[bool, typer.Option("--learn", help="For bayespot learn.")] = False,
 ) -> None:
     """Print a commented configuration to start from."""
-    name = "template_fit.toml" if fit else "template.toml"
+    if fit and learn:
+        raise typer.BadParameter("Give one of --fit and --learn.")
+    name = f"template{'_fit' if fit else '_learn' if learn else ''}.toml"
     typer.echo(files("bayespot").joinpath(name).read_text(encoding="utf-8"), nl=False)
 
 
@@ -247,9 +282,11 @@ def _stability(made: dict) -> None:  # type: ignore[type-arg]
 
 
 def _observables(report: dict) -> None:  # type: ignore[type-arg]
-    from bayespot.report.table import table
+    from bayespot.report.table import table, ways_table
 
     typer.echo("\n" + "\n".join(table(report["observables"])))
+    if report.get("ways"):
+        typer.echo("\n" + "\n".join(ways_table(report["ways"])))
 
 
 def _guard(work, debug: bool) -> None:  # type: ignore[no-untyped-def]

@@ -85,6 +85,7 @@ def sample(
     validation: Batch | None = None,
     *,
     build: Callable[[samplers.Target], samplers.Sampler] | None = None,
+    starts: Any = None,
     checkpoint: Path | None = None,
     fingerprint: str = "",
     callback: Callback | None = None,
@@ -98,12 +99,16 @@ def sample(
         validation: picks the best parameters of ensembles and warm starts; None keeps the last.
         build: any sampler of ``samplers``, as ``lambda target: samplers.sghmc(target, ...)``; its
             steps are what ``settings`` counts in chains, draws, burn-in and thinning.
+        starts: first positions (like one draw, leading chain axis); random where None.
         checkpoint: folder for the stages' checkpoints; a killed run continues from there.
         fingerprint: what the checkpoints must agree with.
         callback: called with the stage's name after each block.
     """
     init_key, warm_key, run_key = jax.random.split(key, 3)
-    positions = jax.jit(jax.vmap(posterior.init))(jax.random.split(init_key, settings.chains))
+    if starts is None:
+        positions = jax.jit(jax.vmap(posterior.init))(jax.random.split(init_key, settings.chains))
+    else:
+        positions = jax.tree.map(jnp.asarray, starts)
 
     def report(stage: str) -> Callable[[samplers.Block], None] | None:
         if callback is None:

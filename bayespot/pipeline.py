@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,18 @@ import numpy as np
 
 from bayespot import build, files, infer
 from bayespot.calibration import Calibration, calibrate
-from bayespot.config import Config, dumps
-from bayespot.data import make_dataset
+from bayespot.committee import save_potential
+from bayespot.config import Config, MDConfig, dumps
+from bayespot.data import Frame, Shift, fit_shift, make_dataset
 from bayespot.draws import Draws
 from bayespot.errors import UserError
+from bayespot.intervals import Ways, compared, other_ways, plan
+from bayespot.intervals.ways import load as load_ways
+from bayespot.intervals.ways import save as save_ways
+from bayespot.intervals.ways import write_uncertain
 from bayespot.md import REASONS, Trajectories
 from bayespot.observables import Context, Observable
+from bayespot.potentials import Potential
 from bayespot.predict import predict
 from bayespot.progress import Progress
 from bayespot.propagate import propagate
@@ -37,7 +43,14 @@ from bayespot.run_folder import (
     fitted_hash,
     versions,
 )
-from bayespot.uncertainty import Coverage, Estimate, coverage, draw_values, estimate
+from bayespot.uncertainty import (
+    Coverage,
+    Estimate,
+    coverage,
+    draw_values,
+    estimate,
+    stability_weights,
+)
 
 
 def run(config: Config, folder: Path, progress: Progress | None = None) -> dict[str, Any]:
@@ -47,7 +60,7 @@ def run(config: Config, folder: Path, progress: Progress | None = None) -> dict[
         UserError: the folder belongs to another configuration or other data, or the input is wrong.
     """
     with jax.enable_x64(config.run.precision == "float64"):
-        return _Job(config, folder, progress or Progress(enabled=False)).run()
+        return Job(config, folder, progress or Progress(enabled=False)).run()
 
 
 def simulate(config: Config, folder: Path, progress: Progress | None = None) -> dict[str, Any]:
@@ -59,29 +72,61 @@ def simulate(config: Config, folder: Path, progress: Progress | None = None) -> 
         UserError: as for ``run``.
     """
     with jax.enable_x64(config.run.precision == "float64"):
-        return _Job(config, folder, progress or Progress(enabled=False)).simulate()
+        return Job(config, folder, progress or Progress(enabled=False)).simulate()
 
 
-class _Job:
-    def __init__(self, config: Config, folder: Path, progress: Progress) -> None:
+class Given(NamedTuple):
+    """What a run takes over from another instead of reading or making it.
+
+    Attributes:
+        frames: of the three splits.
+        potential: the fixed numbers of which came from other training frames, perhaps.
+        shift: of the energies.
+        starts: first position of each chain (like one draw, leading chain axis); random where None.
+        begin: training frames that simulations may start from; all of them where None.
+    """
+
+    frames: dict[str, list[Frame]]
+    potential: Potential
+    shift: Shift
+    starts: Any = None
+    begin: list[Frame] | None = None
+
+
+class Job:
+    """The stages of a run, one by one."""
+
+    def __init__(
+        self, config: Config, folder: Path, progress: Progress, given: Given | None = None
+    ) -> None:
         self.config, self.folder, self.progress = config, folder, progress
+        self.given = given
         self.seconds: dict[str, float] = {}
+        self.used: dict[str, np.ndarray] = {}
+        self.ways: Ways | None = None
 
     def run(self) -> dict[str, Any]:
-        draws, trajectories = self._trajectories()
+        """All of them; the report."""
+        return self.report(*self.trajectories())
+
+    def report(self, draws: Draws, trajectories: Trajectories) -> dict[str, Any]:
+        """The last stage: errors on the test set, observables with intervals, the page."""
         with self._stage("report"):
             report = self._report(draws, trajectories)
         self._finish()
         return report
 
     def simulate(self) -> dict[str, Any]:
-        _, trajectories = self._trajectories()
+        """All but the report on the test set; ``simulation.json``."""
+        _, trajectories = self.trajectories()
         made = {
             "title": self.config.title,
             "versions": versions(),
             "data_sha256": self.data_hash,
-            "stability": _stability_summary(trajectories, self.config.md.time_step),
+            "stability": _stability_summary(trajectories, self.config.md),
             "observables": self._observables(trajectories),
+            "ways": self._ways(trajectories),
+            "half_width": self._plans(trajectories),
         }
         files.write_json(self.folder / "simulation.json", made)
         self._finish()
@@ -90,14 +135,14 @@ class _Job:
     def _finish(self) -> None:
         finish(self.folder, self.seconds)
 
-    def _trajectories(self) -> tuple[Draws, Trajectories]:
+    def trajectories(self) -> tuple[Draws, Trajectories]:
         """All stages but the last."""
         with self._stage("read data"):
-            frames = build.read_splits(self.config.data, self.config.run.seed)
-            self.potential = build.potential(self.config.potential, frames["train"])
-            self.splits = build.datasets(frames, self.potential.cutoff)
+            given = self.given or self._read()
+            self.potential, frames = given.potential, given.frames
+            self.splits = build.datasets(frames, self.potential.cutoff, given.shift)
             train = self.splits.train
-            starts = build.simulated(self.config.md, frames["train"])
+            starts = build.simulated(self.config.md, given.begin or frames["train"])
             self.observables = build.observables(self.config, starts)
             self.reference = build.reference(self.config.reference, self.observables)
             self.starts = make_dataset(starts, self.splits.shift, self.potential.cutoff)
@@ -111,12 +156,19 @@ class _Job:
         root = jax.random.key(self.config.run.seed)
         sample_key, md_key = jax.random.split(root)
         draws = self._sample(sample_key)
-        return draws, self._propagate(md_key, draws)
+        made = self._propagate(md_key, draws)
+        self.ways = self._other_ways(jax.random.fold_in(root, 2), draws)
+        return draws, made
+
+    def _read(self) -> Given:
+        frames = build.read_splits(self.config.data, self.config.run.seed)
+        potential = build.potential(self.config.potential, frames["train"])
+        return Given(frames, potential, fit_shift(frames["train"]))
 
     def _open(self) -> None:
         """Claim the folder, or find that it is ours already."""
         identity = {
-            "settings": _without_paths(self.config),
+            "settings": without_paths(self.config),
             "potential": hashlib.sha256(repr(self.potential).encode()).hexdigest(),
             "data": self.data_hash,
         }
@@ -134,6 +186,7 @@ class _Job:
             like = jax.eval_shape(self.posterior.init, key)
             return fitted(self.config.sampler.fit, like, self.potential, self.splits.shift)
         path = self.folder / "posterior.nc"
+        save_potential(self.folder, self.potential, self.splits.train.frames[0].atoms)
         if path.exists():
             like = jax.eval_shape(self.posterior.init, key)
             self.progress.note("sampled already: posterior.nc")
@@ -144,6 +197,7 @@ class _Job:
                 self.posterior,
                 build.sampling(self.config.sampler),
                 self.splits.validation.batch,
+                starts=None if self.given is None else self.given.starts,
                 checkpoint=self.folder / "checkpoints",
                 fingerprint=self.fingerprint,
                 callback=self.progress.sampling,
@@ -185,12 +239,44 @@ class _Job:
                 self.observables,
                 replicas=md.replicas,
                 stability=self.stability,
+                restarts=md.restarts if md.unstable == "restart" else 0,
                 checkpoint=self.folder / "checkpoints" / "md",
                 fingerprint=self.fingerprint,
                 callback=self.progress.simulation(self.config.md.time_step),
             )
             save_trajectories(path, trajectories)
         return trajectories
+
+    def _other_ways(self, key: jax.Array, draws: Draws) -> Ways | None:
+        """The mean simulated, watched and reweighted, where [md.mean] asks for it."""
+        setting, path = build.mean_setting(self.config.md), self.folder / "mean.npz"
+        if setting is None:
+            return None
+        if path.exists():
+            self.progress.note("mean simulated already: mean.npz")
+            return load_ways(path)
+        with self._stage("simulate the mean"):
+            made = other_ways(
+                key,
+                self.potential,
+                jax.tree.map(jnp.asarray, draws.flat(self.config.md.draws)["potential"]),
+                self.starts,
+                self.ensemble,
+                setting,
+                self.observables,
+                self._context(),
+                stability=self.stability,
+                folder=self.folder / "checkpoints",
+                fingerprint=self.fingerprint,
+                callback=self.progress.simulation(self.config.md.time_step),
+            )
+            write_uncertain(self.folder / "uncertain.extxyz", made, self.starts.frames[0].atoms)
+            save_ways(path, made)
+        return made
+
+    def _context(self) -> Context:
+        numbers = self.starts.frames[0].atoms.numbers
+        return Context(self.config.md.temperature, len(numbers), self.splits.shift.of(numbers))
 
     def _report(self, draws: Draws, trajectories: Trajectories) -> dict[str, Any]:
         from bayespot.report import write
@@ -231,8 +317,10 @@ class _Job:
             },
             "chains": chains,
             "calibration": {name: dataclasses.asdict(c) for name, c in calibrations.items()},
-            "stability": _stability_summary(trajectories, self.config.md.time_step),
+            "stability": _stability_summary(trajectories, self.config.md),
             "observables": self._observables(trajectories),
+            "ways": self._ways(trajectories),
+            "half_width": self._plans(trajectories),
         }
         if self.config.reference is not None:
             report["settings"]["reference"] = self.config.reference.label
@@ -265,11 +353,29 @@ class _Job:
                 content["title"] += f", {name}"
         return made
 
+    def _ways(self, trajectories: Trajectories) -> dict[str, Any] | None:
+        if self.ways is None:
+            return None
+        md = self.config.md
+        rows = {name: row[0] for name, row in self._estimates(trajectories).items()}
+        calls = trajectories.reason.size * (md.equilibration + md.steps)
+        return compared(rows, self.used, calls, self.ways)
+
+    def _plans(self, trajectories: Trajectories) -> dict[str, str]:
+        """Of each number, what half its interval would take."""
+        md, made = self.config.md, {}
+        for name, (found, *_) in self._estimates(trajectories).items():
+            half = float(np.sqrt(np.mean(np.square((found.high95 - found.low95) / 2))))
+            if found.mean.ndim == 0 and np.isfinite(half) and half > 0:
+                made[name] = plan(
+                    found, md.replicas, md.steps, target=half / 2, equilibration=md.equilibration
+                ).sentence
+        return made
+
     def _estimates(
         self, trajectories: Trajectories
     ) -> dict[str, tuple[Estimate, tuple[np.ndarray, np.ndarray] | None, Coverage | None]]:
-        numbers = self.starts.frames[0].atoms.numbers
-        context = Context(self.config.md.temperature, len(numbers), self.splits.shift.of(numbers))
+        context = self._context()
         made = {}
         for o in self.observables:
             values, variances, used = draw_values(o, trajectories, context)
@@ -278,7 +384,11 @@ class _Job:
                     f"only {len(used)} of {trajectories.reason.shape[0]} draws gave stable MD",
                     "Lower [md] time_step or temperature, add training data or a prior potential",
                 )
-            estimated = estimate(values, variances)
+            weights = None
+            if self.config.md.unstable == "evidence":
+                weights = stability_weights(trajectories, used)
+            estimated = estimate(values, variances, weights)
+            self.used[o.name] = used
             known = self.reference.get(o.name)
             made[o.name] = (
                 estimated,
@@ -291,7 +401,8 @@ class _Job:
         return Stage(name, self.seconds, self.progress)
 
 
-def _without_paths(config: Config) -> dict[str, Any]:
+def without_paths(config: Config) -> dict[str, Any]:
+    """Settings that results depend on; of files the content counts, which is hashed elsewhere."""
     content = config.model_dump(mode="json")
     if content["md"]["start"] is not None:
         del content["md"]["start"]["structure"]  # its atoms are part of the data's hash
@@ -303,8 +414,8 @@ def _without_paths(config: Config) -> dict[str, Any]:
     return {k: v for k, v in content.items() if k not in ("title", "reference")}
 
 
-def _stability_summary(trajectories: Trajectories, time_step: float) -> dict[str, Any]:
-    reason = trajectories.reason
+def _stability_summary(trajectories: Trajectories, md: MDConfig) -> dict[str, Any]:
+    reason, again = trajectories.reason, trajectories.restarted
     failed = reason > 0
     return {
         "draws": int(reason.shape[0]),
@@ -312,7 +423,9 @@ def _stability_summary(trajectories: Trajectories, time_step: float) -> dict[str
         "failed_replicas": int(failed.sum()),
         "draws_with_failures": int(failed.any(axis=1).sum()),
         "reasons": {REASONS[c]: int((reason == c).sum()) for c in range(1, len(REASONS))},
-        "earliest_failure_fs": float(trajectories.failed_at[failed].min() * time_step)
+        "policy": md.unstable,
+        "restarted": 0 if again is None else int((again > 0).sum()),
+        "earliest_failure_fs": float(trajectories.failed_at[failed].min() * md.time_step)
         if failed.any()
         else None,
         "mean_temperature": float(trajectories.temperature[:, ~failed].mean())
@@ -352,9 +465,11 @@ def save_trajectories(path: Path, made: Trajectories) -> None:
         "reason": (("draw", "replica"), made.reason),
         "failed_at": (("draw", "replica"), made.failed_at),
     }
+    if made.restarted is not None:
+        variables["restarted"] = (("draw", "replica"), made.restarted)
     for name, group in made.means.items():
         for key, x in group.items():
-            extra = tuple(f"{name}_axis{i}" for i in range(x.ndim - 3))
+            extra = tuple(f"{name}_{key}_axis{i}" for i in range(x.ndim - 3))
             variables[f"{name}.{key}"] = (("block", "draw", "replica", *extra), x)
     dataset = xr.Dataset(variables, attrs={"capacity_retries": made.capacity_retries})
     files.write_atomically(path, lambda p: dataset.to_netcdf(p, engine="h5netcdf"))
@@ -376,4 +491,5 @@ def load_trajectories(path: Path) -> Trajectories:
             dataset["reason"].values,
             dataset["failed_at"].values,
             int(dataset.attrs["capacity_retries"]),
+            restarted=dataset["restarted"].values if "restarted" in dataset else None,
         )

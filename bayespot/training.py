@@ -19,6 +19,7 @@ import numpy as np
 
 from bayespot import build, files, trainers
 from bayespot import config as cfg
+from bayespot.committee import save_potential
 from bayespot.draws import Draws
 from bayespot.errors import UserError
 from bayespot.progress import Progress
@@ -87,6 +88,7 @@ class _Job:
         self.progress.note(made.stopped)
         files.save_named(self.folder / "history.npz", made.history)
         draws = self._draws(made)
+        save_potential(self.folder, self.input.potential, self.input.starts[0].atoms)
         draws.save(self.folder / "posterior.nc")
         with self._stage("report"):
             report = self._report(params, made, draws)
@@ -185,11 +187,15 @@ class _Job:
                 name: part.statistics()
                 for name, part in zip(("train", "validation", "test"), splits[:3], strict=True)
             }
-            report["errors"] = label_errors(self.input.potential, made.params, splits)
+            labels = self.config.part(cfg.ForceMatchingPart)
+            sites = labels is not None and labels.mapping is not None
+            report["errors"] = label_errors(
+                self.input.potential, made.params, splits, energies=not sites
+            )
         if self.input.targets:
             self.progress.note("simulate the first and the last parameters")
             report["targets"] = target_table(
-                *self._resampler(), self.input.targets, {"before": first, "after": made.params},
+                *self._resampler(), self.input.measured, {"before": first, "after": made.params},
                 self.measure[1:],
             )  # fmt: skip
         figures.write(self.folder, made.history, report)
@@ -223,6 +229,10 @@ def _settings(config: cfg.FitConfig) -> dict[str, Any]:
         target.pop("file")
     for part in (content["trainer"], *content["trainer"].get("parts", ())):
         part.pop("reference", None)
+        if part.get("mapping"):
+            part["mapping"].pop("file")  # frames are hashed as mapped
+        for criterion in part.get("structure", ()):
+            criterion.pop("file")
     for name in ("start", "checkpoint_seconds"):
         content["trainer"].pop(name)
     return {k: v for k, v in content.items() if k != "title"}
@@ -242,7 +252,8 @@ def _data_hash(config: cfg.FitConfig, made: build.Input) -> str:
             atoms = frame.atoms
             for values in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.get_masses()):
                 digest.update(np.ascontiguousarray(values, np.float64).tobytes())
-    for target in made.targets:
-        for values in (target.value, target.error):
+    curves = [(t.value, t.error) for t in made.targets]
+    for numbers in (*curves, *((c.reference,) for c in made.structure)):
+        for values in numbers:
             digest.update(np.ascontiguousarray(values, np.float64).tobytes())
     return digest.hexdigest()

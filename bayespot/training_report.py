@@ -35,9 +35,11 @@ def _residuals(potential: Potential, params: Any, batch: Batch) -> dict[str, np.
     return {name: np.asarray(x, float) for name, x in found.items()}
 
 
-def label_errors(potential: Potential, params: Any, splits: Splits) -> dict[str, Any]:
+def label_errors(
+    potential: Potential, params: Any, splits: Splits, energies: bool = True
+) -> dict[str, Any]:
     """Errors on each split: energies per atom, forces and stresses, of every member and of their
-    mean prediction."""
+    mean prediction; without ``energies`` where frames have none."""
     made = {}
     for name, part in zip(("train", "validation", "test"), splits[:3], strict=True):
         found = _residuals(potential, params, part.batch)
@@ -49,6 +51,7 @@ def label_errors(potential: Potential, params: Any, splits: Splits) -> dict[str,
                 "rmse_of_mean": float(_root_mean_square(gap.mean(axis=0))),
             }
             for label, gap in found.items()
+            if label != "energy" or energies
         }
     return made
 

@@ -27,12 +27,22 @@ def x64():
         yield
 
 
-@pytest.fixture
-def compile_fast():
-    """For programs that run for milliseconds and compile for seconds."""
+def _fast():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def compile_fast():
+    """For programs that run for milliseconds and compile for seconds."""
+    yield from _fast()
+
+
+@pytest.fixture(scope="module")
+def compile_module_fast():
+    """The same for a whole file and its fixtures, where results are compared bit by bit."""
+    yield from _fast()
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -32,6 +32,7 @@ def force_matching(
         frame_weights=frame_weights(section, train.frames),
         average=section.average,
         isotropic=section.isotropic,
+        energies=section.mapping is None,
     )
 
 

@@ -69,8 +69,8 @@ def read_splits(config: cfg.Data, seed: int) -> dict[str, list[Frame]]:
     return splits
 
 
-def datasets(frames: dict[str, list[Frame]], cutoff: float) -> Splits:
-    """Padded arrays; all splits share the shift of the training split."""
-    shift = fit_shift(frames["train"])
+def datasets(frames: dict[str, list[Frame]], cutoff: float, shift: Shift | None = None) -> Splits:
+    """Padded arrays; all splits share one shift, that of the training split if none is given."""
+    shift = shift or fit_shift(frames["train"])
     made = {name: make_dataset(part, shift, cutoff) for name, part in frames.items()}
     return Splits(made["train"], made["validation"], made["test"], shift)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -9,20 +10,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayespot import config as cfg
-from bayespot.build.coarse import reference_frames
+from bayespot.build.coarse import mapped_splits, reference_frames
 from bayespot.build.labels import force_matching, optimizer
+from bayespot.build.molecules import molecules, stability
 from bayespot.build.potentials import potential
-from bayespot.build.simulation import simulated, stability, starting_frames, training_md
+from bayespot.build.simulation import simulated, starting_frames, training_md
 from bayespot.build.splits import Splits, datasets, read_splits
-from bayespot.build.targets import targets
+from bayespot.build.targets import structure, targets
 from bayespot.data import Frame
 from bayespot.errors import UserError
-from bayespot.md import Simulation
+from bayespot.md import RDFDeviation, Simulation
 from bayespot.potentials import Potential
 from bayespot.system import System
 from bayespot.trainers import (
     DiffTRe,
     Interleaved,
+    Neighborhoods,
+    PerNeighborhood,
     RelativeEntropy,
     StABlE,
     Target,
@@ -40,6 +44,8 @@ class Input(NamedTuple):
         starts: where simulations start, or labelled frames where there are none.
         potential: what is trained.
         targets: of averages.
+        structure: criteria of stability that averages decide.
+        neighborhoods: that targets are of; None where they are of the whole.
     """
 
     splits: Splits | None
@@ -47,11 +53,24 @@ class Input(NamedTuple):
     starts: list[Frame]
     potential: Potential
     targets: tuple[Target, ...]
+    structure: tuple[RDFDeviation, ...] = ()
+    neighborhoods: Neighborhoods | None = None
 
     @property
     def system(self) -> System:
         """The first start."""
         return System.from_ase(self.starts[0].atoms)
+
+    @property
+    def measured(self) -> tuple[Target, ...]:
+        """Targets that a frame of the whole system can be asked for."""
+        if self.neighborhoods is None:
+            return self.targets
+        groups = self.neighborhoods.groups
+        return tuple(
+            dataclasses.replace(t, observable=PerNeighborhood.of(t.observable, groups))
+            for t in self.targets
+        )
 
 
 def read_input(config: cfg.FitConfig) -> Input:
@@ -61,6 +80,9 @@ def read_input(config: cfg.FitConfig) -> Input:
         UserError: naming the file or the setting that is wrong.
     """
     splits = None if config.data is None else read_splits(config.data, config.run.seed)
+    labels = config.part(cfg.ForceMatchingPart)
+    if splits is not None and labels is not None and labels.mapping is not None:
+        splits = mapped_splits(splits, labels.mapping)
     entropy = config.part(cfg.RelativeEntropyPart)
     shown = [] if entropy is None else reference_frames(entropy)
     if splits is not None:
@@ -85,12 +107,15 @@ def read_input(config: cfg.FitConfig) -> Input:
             )
         if config.md is not None and config.md.ensemble != "npt":
             _check_cells(frames, starts[0], number)
+    parts = molecules(config.part(cfg.StABlEPart), starts)
     return Input(
         None if splits is None else datasets(splits, made.cutoff),
         shown,
         starts,
         made,
-        targets(config, starts),
+        targets(config, starts, None if parts is None else parts.groups[0]),
+        structure(config, starts),
+        parts,
     )
 
 
@@ -144,6 +169,8 @@ def _part(section: Any, updates: int, config: cfg.FitConfig, made: Input, key: j
             made.targets,
             optimizer(section.optimizer, updates),
             rewind=section.rewind,
+            structure=made.structure,
+            neighborhoods=made.neighborhoods,
             f_max=section.f_max,
             f_min=section.f_min,
             states=section.states,
@@ -187,7 +214,8 @@ def simulation_of(
         made.system,
         ensemble,
         length,
-        stability=stability(md, made.starts),
+        [criterion.observable for criterion in made.structure],
+        stability=stability(md, made.starts, made.neighborhoods),
         keep=1,
     )
     positions = jnp.asarray(np.stack([f.atoms.positions for f in made.starts]), float)

@@ -5,6 +5,7 @@ One file a group of sections; ``whole`` puts them together, ``reading`` reads an
 
 from bayespot.config.base import Section
 from bayespot.config.fit import FitConfig, TargetConfig
+from bayespot.config.learn import Bias, Explore, Learn, LearnConfig
 from bayespot.config.observables import (
     BulkModulusObservable,
     CompressibilityObservable,
@@ -59,9 +60,19 @@ from bayespot.config.potentials import (
     UltraFastPotential,
     kinds,
 )
-from bayespot.config.reading import dumps, load, load_fit, parse, parse_fit, trains
+from bayespot.config.reading import (
+    dumps,
+    learns,
+    load,
+    load_fit,
+    load_learn,
+    parse,
+    parse_fit,
+    parse_learn,
+    trains,
+)
 from bayespot.config.sampling import NoisePrior, PosteriorConfig, SamplerConfig, WarmStart
-from bayespot.config.simulation import Dynamics, MDConfig, Start, TrainingMD
+from bayespot.config.simulation import Dynamics, MDConfig, MeanConfig, Start, TrainingMD
 from bayespot.config.structure import (
     ADFObservable,
     BondAngleObservable,
@@ -93,6 +104,7 @@ __all__ = [
     "ADFObservable",
     "Adam",
     "BehlerParrinelloPotential",
+    "Bias",
     "BondAngleObservable",
     "BondLengthObservable",
     "BulkModulusObservable",
@@ -109,6 +121,7 @@ __all__ = [
     "Dynamics",
     "EinsteinDiffusionObservable",
     "EnergyObservable",
+    "Explore",
     "FitConfig",
     "ForceFieldPotential",
     "ForceFieldTerm",
@@ -124,6 +137,8 @@ __all__ = [
     "IsobaricHeatCapacityObservable",
     "LabelWeights",
     "LatticeConstantObservable",
+    "Learn",
+    "LearnConfig",
     "Learned",
     "LennardJonesPotential",
     "LennardJonesTerm",
@@ -131,6 +146,7 @@ __all__ = [
     "MDConfig",
     "MSDObservable",
     "Mapping",
+    "MeanConfig",
     "NequIPPotential",
     "Network",
     "NoisePrior",
@@ -175,9 +191,12 @@ __all__ = [
     "ZBLTerm",
     "dumps",
     "kinds",
+    "learns",
     "load",
     "load_fit",
+    "load_learn",
     "parse",
     "parse_fit",
+    "parse_learn",
     "trains",
 ]

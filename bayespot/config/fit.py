@@ -101,12 +101,31 @@ class FitConfig(Section):
         return self
 
     def _start(self) -> None:
-        mapped = self.part(RelativeEntropyPart)
-        if self.data is None and mapped is None and (self.md is None or self.md.start is None):
+        shown, labels = self.part(RelativeEntropyPart), self.part(ForceMatchingPart)
+        if self.data is None and shown is None and (self.md is None or self.md.start is None):
             raise ValueError("nothing says which atoms there are: give [md.start], or [data]")
-        if mapped is not None and mapped.mapping is not None and self.data is not None:
-            raise ValueError("[data] has labels of atoms, and mapping makes sites of them")
+        sites = labels is not None and labels.mapping is not None
+        if shown is not None and shown.mapping is not None and self.data is not None and not sites:
+            raise ValueError(
+                "[data] has labels of atoms, and mapping makes sites of them: force_matching needs"
+                " a mapping too"
+            )
+        free = next(
+            (
+                p.kind
+                for p in self.parts
+                if isinstance(p, DiffTRePart | RelativeEntropyPart | StABlEPart)
+            ),
+            None,
+        )
+        if self.md is not None and self.md.ensemble == "nve" and (free or self.targets):
+            raise ValueError(
+                f"{free or 'targets'} need canonical averages, and nothing holds the"
+                ' temperature: use ensemble = "nvt" or "npt"'
+            )
         stable = self.part(StABlEPart)
+        if stable is not None and sites and stable.label_weight and stable.weights.energy:
+            raise ValueError("mapped frames have no energies: energy = 0 in the weights of stable")
         if stable is not None and self.md is not None:
             if self.md.equilibration:
                 raise ValueError("stable goes on block by block: equilibration must be 0")

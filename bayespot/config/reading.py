@@ -11,6 +11,7 @@ import pydantic
 from bayespot.config.base import Section
 from bayespot.config.explain import explain
 from bayespot.config.fit import FitConfig
+from bayespot.config.learn import LearnConfig
 from bayespot.config.whole import Config
 from bayespot.errors import UserError
 
@@ -30,6 +31,16 @@ def load_fit(path: str | Path) -> FitConfig:
     return _absolute(parse_fit(_read(path), str(path)), _folder(path))
 
 
+def load_learn(path: str | Path) -> LearnConfig:
+    """The same for a file with ``[learn]``."""
+    return _absolute(parse_learn(_read(path), str(path)), _folder(path))
+
+
+def learns(path: str | Path) -> bool:
+    """Whether a TOML file is for ``bayespot learn``."""
+    return "learn" in _read(path)
+
+
 def trains(path: str | Path) -> bool:
     """Whether a TOML file is for ``bayespot fit``."""
     return "trainer" in _read(path)
@@ -39,6 +50,8 @@ def parse(raw: dict[str, Any], source: str = "the configuration") -> Config:
     """Check a nested dictionary."""
     if "trainer" in raw:
         raise UserError(f"{source} has a [trainer]", "Train with bayespot fit")
+    if "learn" in raw:
+        raise UserError(f"{source} has [learn]", "Learn with bayespot learn, or remove it")
     return _checked(Config, raw, source)
 
 
@@ -47,7 +60,12 @@ def parse_fit(raw: dict[str, Any], source: str = "the configuration") -> FitConf
     return _checked(FitConfig, raw, source)
 
 
-Whole = TypeVar("Whole", Config, FitConfig)
+def parse_learn(raw: dict[str, Any], source: str = "the configuration") -> LearnConfig:
+    """Check a nested dictionary with ``learn``."""
+    return _checked(LearnConfig, raw, source)
+
+
+Whole = TypeVar("Whole", Config, FitConfig, LearnConfig)
 
 
 def _checked(whole: type[Whole], raw: dict[str, Any], source: str) -> Whole:

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
-from bayespot.config.base import Count, Positive, Section
+from bayespot.config.base import Count, Finite, Positive, Section
+from bayespot.config.structure import RDFObservable
 
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -42,11 +43,42 @@ class LabelWeights(Section):
     stress: NotNegative = 0.0
 
 
+class Mapping(Section):
+    """Sites of a molecule, for each of ``molecules`` alike; ``elements`` name them.
+
+    They are centres of ``groups`` of its atoms, or a ``file`` has the matrices: an npz of
+    ``positions`` (sites, atoms) and perhaps ``forces``.  Atoms in ``constraints`` are at distances
+    that the finer model holds constant.  ``forces``: of atoms that are a site's own, or the
+    combination that fluctuates least in the training frames.
+    """
+
+    groups: Annotated[tuple[tuple[int, ...], ...], Field(min_length=1)] | None = None
+    centre: Literal["mass", "geometry"] = "mass"
+    file: Path | None = None
+    elements: Annotated[tuple[str, ...], Field(min_length=1)]
+    molecules: Count = 1
+    forces: Literal["basic", "least_noise"] = "basic"
+    constraints: tuple[tuple[int, int], ...] = ()
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Mapping:
+        if (self.groups is None) == (self.file is None):
+            raise ValueError("give either groups or file")
+        if self.groups is None:
+            return self
+        if len(self.groups) != len(self.elements):
+            raise ValueError(f"{len(self.elements)} elements for {len(self.groups)} groups")
+        if not all(self.groups) or any(len(set(g)) < len(g) for g in self.groups):
+            raise ValueError("groups must be lists of different atoms")
+        return self
+
+
 class ForceMatchingPart(Section):
     """Labels; an update is an epoch, or ``steps`` mini-batches.
 
     A frame counts with its number under ``weight_key``, times what ``config_types`` has for its
-    ``config_type``; both are 1 where nothing is said.
+    ``config_type``; both are 1 where nothing is said.  ``mapping`` makes sites of the atoms, which
+    have forces only.
     """
 
     kind: Literal["force_matching"]
@@ -58,6 +90,13 @@ class ForceMatchingPart(Section):
     config_types: dict[str, NotNegative] = Field(default_factory=dict)
     average: Annotated[float, Field(gt=0, lt=1)] | None = None
     isotropic: bool = False
+    mapping: Mapping | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _has_labels(self) -> ForceMatchingPart:
+        if self.mapping is not None and (self.weights.energy or self.weights.stress):
+            raise ValueError("mapped frames have forces only: weights of energy and stress are 0")
+        return self
 
 
 class ReweightedPart(Section):
@@ -77,23 +116,6 @@ class DiffTRePart(ReweightedPart):
     kind: Literal["difftre"]
 
 
-class Mapping(Section):
-    """Sites of a molecule as centres of mass of ``groups`` of its atoms, for each of
-    ``molecules`` alike; ``elements`` name the sites."""
-
-    groups: Annotated[tuple[tuple[int, ...], ...], Field(min_length=1)]
-    elements: Annotated[tuple[str, ...], Field(min_length=1)]
-    molecules: Count = 1
-
-    @pydantic.model_validator(mode="after")
-    def _consistent(self) -> Mapping:
-        if len(self.groups) != len(self.elements):
-            raise ValueError(f"{len(self.elements)} elements for {len(self.groups)} groups")
-        if not all(self.groups) or any(len(set(g)) < len(g) for g in self.groups):
-            raise ValueError("groups must be lists of different atoms")
-        return self
-
-
 class RelativeEntropyPart(ReweightedPart):
     """Configurations shall be distributed as those in ``reference``, a file (or one for each
     state point) that ASE reads."""
@@ -102,6 +124,53 @@ class RelativeEntropyPart(ReweightedPart):
     reference: Path | Annotated[tuple[Path, ...], Field(min_length=1)]
     mapping: Mapping | None = None
     frames_per_update: Count | None = None
+
+
+class StructureCriterion(Section):
+    """A trajectory is unstable once ``integral |g - g_ref| dr`` over ``blocks`` simulations exceeds
+    ``threshold`` Angstrom; g_ref is ``value`` or comes from a ``file`` of columns."""
+
+    observable: RDFObservable
+    value: Annotated[tuple[Finite, ...], Field(min_length=1)] | None = None
+    file: Path | None = None
+    threshold: Positive = 3.0
+    blocks: Count = 1
+
+    @pydantic.model_validator(mode="after")
+    def _one_way(self) -> StructureCriterion:
+        if (self.value is None) == (self.file is None):
+            raise ValueError("give either value or file")
+        return self
+
+
+class NeighborhoodsSection(Section):
+    """Molecules that are samples of their own: ``atoms`` of the first, for each of ``molecules``
+    alike.
+
+    Targets are of one molecule, and name atoms by their places in it, as ``bonds`` do.  Of the
+    molecules in each of ``bins`` of their worst bond's deviation, ``per_bin`` count; 0 takes all.
+    ``lengths`` are those of the frames that simulations start from, if they are not given.
+    """
+
+    atoms: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    molecules: Count
+    bonds: tuple[tuple[int, int], ...] = ()
+    lengths: tuple[Positive, ...] | None = None
+    bins: Count = 100
+    per_bin: Annotated[int, Field(ge=0)] = 5
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> NeighborhoodsSection:
+        size = len(self.atoms)
+        if len(set(self.atoms)) < size:
+            raise ValueError("atoms must be different")
+        if any(i == j or min(i, j) < 0 or max(i, j) >= size for i, j in self.bonds):
+            raise ValueError(f"bonds are pairs of different places in atoms, from 0 to {size - 1}")
+        if self.lengths is not None and len(self.lengths) != len(self.bonds):
+            raise ValueError(f"{len(self.lengths)} lengths for {len(self.bonds)} bonds")
+        if self.per_bin and not self.bonds:
+            raise ValueError("molecules are balanced by their bonds: give some, or per_bin = 0")
+        return self
 
 
 class StABlEPart(Section):
@@ -121,6 +190,8 @@ class StABlEPart(Section):
     label_frames: Count = 8
     weights: LabelWeights = LabelWeights()
     batch_size: Count = 8
+    structure: tuple[StructureCriterion, ...] = ()
+    neighborhoods: NeighborhoodsSection | None = None
     stable_for: Count | None = None
 
 

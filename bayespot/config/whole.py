@@ -18,7 +18,7 @@ from bayespot.config.simulation import MDConfig
 class Run(Section):
     """Seed and number format."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     precision: Literal["float32", "float64"] = "float32"
 
 

@@ -2,6 +2,7 @@
 
 from bayespot.data.checks import check_splits, check_units
 from bayespot.data.dataset import Batch, Dataset, Shift, fit_shift, make_dataset
+from bayespot.data.mapping import LinearMap
 from bayespot.data.readers import Frame, Keys, read
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "Dataset",
     "Frame",
     "Keys",
+    "LinearMap",
     "Shift",
     "check_splits",
     "check_units",

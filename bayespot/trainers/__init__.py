@@ -5,7 +5,7 @@ from bayespot.trainers.difftre import DiffTRe
 from bayespot.trainers.force_matching import ForceMatching
 from bayespot.trainers.interleave import Interleaved, give_up
 from bayespot.trainers.label_errors import Weights
-from bayespot.trainers.neighborhoods import Neighborhoods
+from bayespot.trainers.neighborhoods import Neighborhoods, PerNeighborhood
 from bayespot.trainers.pressure_matching import (
     coarse_virials,
     corrected_virials,
@@ -22,6 +22,7 @@ __all__ = [
     "ForceMatching",
     "Interleaved",
     "Neighborhoods",
+    "PerNeighborhood",
     "Phase",
     "Point",
     "Record",

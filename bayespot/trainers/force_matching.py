@@ -75,6 +75,7 @@ class ForceMatching(Trainer):
         frame_weights: Any = None,
         average: float | None = None,
         isotropic: bool = False,
+        energies: bool = True,
         chunk: int = 64,
     ) -> None:
         """Args:
@@ -90,6 +91,8 @@ class ForceMatching(Trainer):
         frame_weights: (frames,) relative, of the training frames; scaled to mean 1.
         average: decay of the moving average, such as 0.999; None for none.
         isotropic: match only a third of the trace of the stress, minus the pressure.
+        energies: False where frames have none, as those of a coarser model: without an error of
+            energies in the record.
         chunk: validation frames evaluated at once.
 
         Raises:
@@ -103,6 +106,7 @@ class ForceMatching(Trainer):
             )
         self.errors = LabelErrors(potential, weights or Weights(), isotropic)
         self.optimizer, self.average, self.chunk = optimizer, average, chunk
+        self.energies = energies
         self._train, self._validation = train, validation
         self._batch_size = min(batch_size, size)
         self._epoch = size // self._batch_size
@@ -125,6 +129,8 @@ class ForceMatching(Trainer):
                 f"{self.errors.weights} leaves nothing to fit",
                 "Give weights >= 0, not all of them 0",
             )
+        if self.errors.weights.energy and not self.energies:
+            raise UserError("the energy has a weight, and frames have no energies", "Set it to 0")
         if self.errors.weights.stress and self._train.stress is None:
             raise UserError(
                 "the stress has a weight, and no training frame has a stress",
@@ -217,7 +223,11 @@ class ForceMatching(Trainer):
                 better = alive & (found < best_loss)  # False for NaN
                 best_loss = jnp.where(better, found, best_loss)
                 record["validation_loss"] = found
-                record |= {f"{name}_rmse": jnp.sqrt(x) for name, x in means.items()}
+                record |= {
+                    f"{name}_rmse": jnp.sqrt(x)
+                    for name, x in means.items()
+                    if name != "energy" or self.energies
+                }
             best = _where(better, seen, best)
             params = _where(alive, params, best)
             average = None if self.average is None else _where(alive, average, best)

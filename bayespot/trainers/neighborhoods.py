@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float
 
 from bayespot.errors import UserError
 from bayespot.neighbors import Lists
-from bayespot.observables import Frame, Observable
+from bayespot.observables import Context, Frame, Observable
 from bayespot.observables.geometry import bond_lengths
 from bayespot.potentials import Potential
 from bayespot.reweight import Samples
@@ -149,6 +149,72 @@ class Neighborhoods:
         in_order = bins[order]
         rank = jnp.arange(size) - jnp.searchsorted(in_order, in_order, side="left")
         return jnp.zeros(size, bool).at[order].set(rank < self.per_bin)
+
+
+@dataclasses.dataclass(frozen=True)
+class PerNeighborhood(Observable):
+    """An observable of one neighbourhood, averaged over all of them without any balance.
+
+    Attributes:
+        inner: of one.
+        groups: atoms of each.
+    """
+
+    inner: Observable
+    groups: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, inner: Observable, groups: tuple[tuple[int, ...], ...]) -> PerNeighborhood:
+        """With the name of ``inner``."""
+        return cls(inner.name, inner, groups)
+
+    @property
+    def unit(self) -> str:
+        """That of one."""
+        return self.inner.unit
+
+    @property
+    def axis(self) -> np.ndarray | None:
+        """That of one."""
+        return self.inner.axis
+
+    @property
+    def axis_label(self) -> str:
+        """That of one."""
+        return self.inner.axis_label
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of one."""
+        return self.inner.shape
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Those of one."""
+        return self.inner.components
+
+    @property
+    def title(self) -> str:
+        """For figures."""
+        return self.inner.title
+
+    def snapshot(self, frame: Frame) -> dict[str, jax.Array]:
+        """Mean over the neighbourhoods."""
+        assert frame.potential is not None
+        assert frame.neighbors is not None
+        index = np.asarray(self.groups)
+        energies = frame.potential.atomic_energies(frame.params, frame.system, frame.neighbors)
+        local = jnp.sum(energies[index], axis=1)
+        made = jax.vmap(lambda s, e: self.inner.snapshot(Frame(s, e)))(
+            _parts(frame.system, index), local
+        )
+        return jax.tree.map(lambda x: jnp.mean(x, axis=0), made)
+
+    def reduce(self, mean: dict[str, Any], context: Context) -> Any:
+        """Of a system of one."""
+        return self.inner.reduce(
+            mean, dataclasses.replace(context, num_atoms=len(self.groups[0]), energy_shift=0.0)
+        )
 
 
 def _parts(system: System, index: np.ndarray) -> System:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from bayespot.errors import UserError
-from bayespot.md import NPT, Simulation
+from bayespot.md import NPT, NVE, Simulation
 from bayespot.neighbors import Lists, allocate
 from bayespot.observables import Context
 from bayespot.reweight import (
@@ -120,8 +120,13 @@ class Resampler:
         batch_size: frames whose energies are evaluated at once.
 
         Raises:
-            UserError: a simulation that keeps no frames.
+            UserError: a simulation that keeps no frames, or has no temperature.
         """
+        if isinstance(simulation.ensemble, NVE):
+            raise UserError(
+                "weights are those of a temperature, and constant energy has none",
+                "Give a simulation with a thermostat",
+            )
         if not simulation.keep:
             raise UserError(
                 "the simulation keeps no frames to reweight", "Give keep=1 (every averaged frame)"

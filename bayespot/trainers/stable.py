@@ -26,6 +26,7 @@ import optax
 from jaxtyping import Array, Int
 
 from bayespot.data import Batch
+from bayespot.errors import UserError
 from bayespot.md import Session, Simulation
 from bayespot.md.stability import DRIFTED, RDFDeviation
 from bayespot.observables import Context
@@ -136,6 +137,11 @@ class StABlE(Trainer):
             neighborhoods, batch_size,
         )  # fmt: skip
         errors = LabelErrors(simulation.potential, weights or Weights())
+        if labels is not None and errors.weights.stress and labels.stress is None:
+            raise UserError(
+                "the stress has a weight, and no training frame has a stress",
+                "Set it to 0, or give periodic frames with the key stress or virial",
+            )
         self._labels = labels
         self._step = jax.jit(Step(estimator, optimizer, errors, label_weight, label_frames))
         self._session: Session | None = None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bayespot.errors import UserError
-from bayespot.md import NVE, Simulation
+from bayespot.md import Simulation
 from bayespot.md.stability import RDFDeviation
 from bayespot.trainers.reference import Resampler
 from bayespot.trainers.targets import Target, check
@@ -38,16 +38,16 @@ def refuse(
     """
     simulation, replicas = resampler.simulation, resampler.replicas
     check(targets, 1)
-    for target in targets:
-        if target.observable.window:
+    for observable in simulation.observables:
+        if observable.window:
             raise UserError(
-                f"{target.observable.name} looks back in time, and samples have none",
-                "Learn from averages over configurations",
+                f"{observable.name} looks back in time, and trajectories that go back have no past",
+                "Leave it out of the simulation that StABlE runs",
             )
-    if isinstance(simulation.ensemble, NVE) or len(resampler.points) > 1:
+    if len(resampler.points) > 1:
         raise UserError(
             "StABlE learns from fluctuations at one state point",
-            "Give one temperature (and pressure), held by a thermostat",
+            "Give one temperature (and pressure)",
         )
     if not 0 <= f_min < f_max <= 1:
         raise UserError(f"f_min is {f_min} and f_max {f_max}", "Give 0 <= f_min < f_max <= 1")

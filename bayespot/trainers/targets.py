@@ -57,10 +57,11 @@ class Target:
 
 
 def check(targets: Sequence[Target], points: int) -> None:
-    """Refuse targets that would shadow each other.
+    """Refuse targets that would shadow each other, or that configurations cannot have.
 
     Raises:
-        UserError: none, a point that is not simulated, or two of one name.
+        UserError: none, a point that is not simulated, two of one name, or an observable that
+            looks back in time.
     """
     if not targets:
         raise UserError("there are no targets", "Give at least one")
@@ -76,6 +77,11 @@ def check(targets: Sequence[Target], points: int) -> None:
         if where in seen:
             raise UserError(
                 f"two targets are called {where[0]} at state point {target.point}", "Rename one"
+            )
+        if target.observable.window:
+            raise UserError(
+                f"{where[0]} looks back in time, and kept frames have no past",
+                "Learn from averages over configurations",
             )
         seen[where] = target
 

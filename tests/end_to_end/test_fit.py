@@ -29,6 +29,7 @@ from bayespot.likelihood import energy_forces_stress
 from bayespot.potentials import LennardJones
 from bayespot.progress import Progress
 
+pytestmark = pytest.mark.usefixtures("compile_module_fast")
 TRUTH = {"log_sigma": np.log(3.4), "log_epsilon": np.log(0.0104)}
 UPDATES = 400
 LIKE = {"potential": {name: jax.ShapeDtypeStruct((), jnp.float32) for name in TRUTH}}
@@ -85,14 +86,6 @@ def _label(frames: list[ase.Atoms]) -> None:
     for atoms, energy, forces, stress in zip(frames, *(np.asarray(x) for x in made), strict=True):
         atoms.calc = SinglePointCalculator(atoms, energy=float(energy), forces=forces)
         atoms.info["dft_stress"] = stress
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_fast():
-    """Here and in processes: results are compared bit by bit."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

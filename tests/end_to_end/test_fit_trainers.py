@@ -4,7 +4,6 @@ import copy
 import json
 
 import ase.io
-import jax
 import numpy as np
 import pytest
 import tomli_w
@@ -14,7 +13,7 @@ from typer.testing import CliRunner
 from bayespot.cli import app
 from bayespot.trainers import Phase
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_module_fast")]
 RAW = {
     "potential": {"kind": "lennard_jones", "sigma": 3.4, "epsilon": 0.03, "cutoff": 5.0,
                   "trainable": True},
@@ -25,13 +24,6 @@ ENTROPY = {"kind": "relative_entropy", "reference": "shown.xyz", "frames_per_upd
            "optimizer": {"learning_rate": 0.1}}  # fmt: skip
 PRESSURE = {"observable": {"kind": "pressure"}, "value": 0.0, "error": 0.02}
 RDF = {"kind": "rdf", "high": 5.0, "bins": 25}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _compile_fast():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,7 @@ def _run(folder, command="run"):
     return done.output
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compile_fast")
 def test_other_ways_are_told_compared_and_resumed(folder):
     told = _run(folder)

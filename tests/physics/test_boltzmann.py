@@ -10,11 +10,19 @@ from ase import Atoms
 
 from bayespot.errors import UserError
 from bayespot.neighbors import allocate
-from bayespot.observables import RDF, VACF, BondDistribution, Context, MeanEnergy, Observable
+from bayespot.observables import (
+    RDF,
+    VACF,
+    BondDistribution,
+    Context,
+    Frame,
+    MeanEnergy,
+    Observable,
+)
 from bayespot.potentials import Potential
 from bayespot.reweight import Samples, State, average, energies, log_weights, snapshots
 from bayespot.system import System
-from bayespot.trainers import Neighborhoods, Target
+from bayespot.trainers import Neighborhoods, PerNeighborhood, Target
 from bayespot.trainers.boltzmann import Boltzmann, covariance_weights
 from bayespot.units import BOLTZMANN
 
@@ -179,6 +187,25 @@ def test_pairs_are_samples_of_their_own(x64):
     np.testing.assert_allclose(deviation, np.abs(length - 0.3))
 
 
+def test_a_report_averages_over_all_groups(x64):
+    """What ``snapshots`` has of each, balance aside."""
+    groups = ((4, 0), (1, 5), (2, 3))
+    positions = jnp.asarray(np.random.default_rng(2).normal(0, 0.3, (ATOMS, 3)))
+    here = SYSTEM.replace(positions=positions)
+    bond = BondDistribution("bond", ((0, 1),), 0.0, 2.0, 5)
+    parts = Neighborhoods(groups, per_bin=None)
+    samples = Samples(positions[None], SYSTEM.cell[None], jnp.zeros(1))
+    for one in (Spread(), bond, MeanEnergy("u")):
+        each, *_ = parts.snapshots([one], Trap(), PARAMS, SYSTEM, samples, LISTS)
+        whole = PerNeighborhood.of(one, groups)
+        made = whole.snapshot(Frame(here, jnp.zeros(()), None, LISTS, Trap(), PARAMS))
+        for key, values in each[one.name].items():
+            np.testing.assert_allclose(made[key], np.mean(values, axis=0))
+        assert (whole.name, whole.unit, whole.shape) == (one.name, one.unit, one.shape)
+        reduced = one.reduce(made, Context(300.0, 2, 0.0))
+        np.testing.assert_array_equal(whole.reduce(made, Context(300.0, ATOMS, 5.0)), reduced)
+
+
 def test_balanced_samples():
     """Few of many healthy groups, all of the rare broken ones, each healthy one as often."""
     parts = Neighborhoods(ALONE, ((0, 0),), (0.1,), bins=10, per_bin=5)
@@ -186,6 +213,8 @@ def test_balanced_samples():
     keys = jax.random.split(jax.random.key(0), 4000)
     chosen = np.asarray(jax.jit(jax.vmap(lambda key: parts.choose(deviation, key)))(keys))
     assert (chosen[:, :200].sum(axis=1) == 5).all()
+    wider = np.asarray(jax.jit(jax.vmap(lambda key: parts.choose(7 * deviation, key)))(keys[:5]))
+    np.testing.assert_array_equal(wider, chosen[:5])  # bins reach to the largest
     assert chosen[:, 200:].all()
     often = chosen[:, :200].sum(axis=0)  # 100 on average
     assert np.sum((often - 100) ** 2 / (100 * 0.975)) < 300  # chi^2 of 199, five sigma
@@ -196,6 +225,18 @@ def test_balanced_samples():
     weights = covariance_weights(values, jnp.asarray(chosen[0]), 0.5, None, keys[0])
     exact = -np.cov(np.asarray(values)[chosen[0]], slope[chosen[0]])[0, 1] / 0.5
     assert float(weights @ slope) == pytest.approx(exact, rel=1e-4)
+
+
+def test_the_direct_part_is_of_chosen_samples(x64):
+    """One of many is chosen: nothing varies, and its energy k x^2/2 has itself as its slope."""
+    parts = Neighborhoods(ALONE, ((0, 0),), (0.1,), bins=1, per_bin=1)
+    estimator = _estimator(_slope(MeanEnergy("u")), neighborhoods=parts)
+    found, gradient = jax.jit(estimator.differentiate)(
+        PARAMS, _samples(jax.random.key(0), 3), LISTS, jax.random.key(1)
+    )
+    energy = float(found.values[0])
+    assert energy > 1e-4
+    assert float(gradient["log_k"]) == pytest.approx(energy * (1 + energy / 1000), rel=1e-6)
 
 
 def test_neighborhoods_are_checked():

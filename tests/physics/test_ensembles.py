@@ -1,7 +1,5 @@
 """Constant energy, temperature and pressure against exact laws and published equations of state."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,9 +12,10 @@ from bayespot.md import NPT, NVE, NVT, Length, program, simulate
 from bayespot.neighbors import allocate
 from bayespot.observables import BulkModulus, Density, MeanEnergy
 from bayespot.observables.base import Context
-from bayespot.potentials import LennardJones, Potential
+from bayespot.potentials import LennardJones
 from bayespot.system import System
 from bayespot.units import BOLTZMANN, GPA, MASS
+from tests.physics.traps import Springs
 
 ARGON = LennardJones(3.405, 0.010323, 8.0)
 CRYSTAL = System.from_ase(bulk("Ar", "fcc", a=5.3, cubic=True).repeat((2, 2, 2)))
@@ -37,22 +36,6 @@ def test_energy_drift_is_of_second_order(x64):
     spread = [np.abs(e - e[0]).max(axis=0) for e in (coarse, fine)]
     assert np.all(spread[0] > 1e-7)
     np.testing.assert_allclose(spread[0] / spread[1], 4.0, rtol=0.3)
-
-
-@dataclasses.dataclass(frozen=True)
-class Springs(Potential):
-    """Atoms bound to the origin: not translation invariant, ergodic under any thermostat."""
-
-    @property
-    def cutoff(self):
-        return 0.0
-
-    def init(self, key, system):
-        return {}
-
-    def atomic_energies(self, params, system, neighbors):
-        stiff = jnp.linspace(0.5, 3.0, 24).reshape(8, 3)
-        return 0.5 * jnp.sum(stiff * system.positions**2, axis=1)
 
 
 @pytest.mark.parametrize("thermostat", ["langevin", "nose_hoover"])
@@ -76,14 +59,6 @@ def test_kinetic_energy_fluctuates_canonically(thermostat):
     assert abs(0.7 * exact - exact) > 4.5 * error  # the test sees a third of it missing
 
 
-@dataclasses.dataclass(frozen=True)
-class Free(Springs):
-    """An ideal gas."""
-
-    def atomic_energies(self, params, system, neighbors):
-        return jnp.zeros(system.positions.shape[0], system.positions.dtype)
-
-
 @pytest.mark.parametrize("eager", [1.0, 10.0])
 def test_an_ideal_gas_at_constant_pressure(eager):
     """p(V) ~ V^N exp(-P V/kT): mean (N + 1) kT/P, variance (N + 1)(kT/P)^2.
@@ -96,7 +71,7 @@ def test_an_ideal_gas_at_constant_pressure(eager):
     edge = mean ** (1 / 3)
     system = System.from_ase(Atoms("Ar8", cell=[edge] * 3, pbc=True))
     made = simulate(
-        jax.random.key(2), Free(), {}, system,
+        jax.random.key(2), Springs(), {"k": jnp.zeros((1, atoms))}, system,
         NPT(300.0, 2.0, pressure, friction=0.05, barostat_time=100.0,
             compressibility=0.3 * eager / pressure),
         Length(10_000, 1000, stride=20, blocks=500), [Density("d")], replicas=64,

@@ -176,6 +176,12 @@ def test_cumulants_are_exact_for_gaussian_pairs(x64):
     assert abs(value.mean() - exact) > 1e-2
 
 
+def test_cumulants_of_two_frames(x64):
+    """By hand: the covariance divides by one less than the frames."""
+    found = cumulant_average(jnp.asarray([0.0, 1.0]), jnp.asarray([0.0, 0.3 * KT]), 300.0)
+    assert float(found) == pytest.approx(0.5 - 0.15)
+
+
 def test_free_energies_of_an_oscillator_and_pymbar():
     """A_1 - A_0 = kT/2 ln(k_1/k_0)."""
     x, y = _oscillator(4, 2.0, 300.0, 40_000), _oscillator(5, 5.0, 300.0, 10_000)

@@ -8,7 +8,8 @@ import pytest
 
 from bayespot.errors import UserError
 from bayespot.md import NVT, Length, Simulation, Stability
-from bayespot.observables import MeanEnergy
+from bayespot.observables import MSD, VACF, EinsteinDiffusion, MeanEnergy
+from bayespot.observed import Measurements
 from bayespot.trainers import DiffTRe, Interleaved, RelativeEntropy, Target, fit
 from tests.physics.traps import ATOMS, KT, SYSTEM, Spread, Trap, trap_simulation
 
@@ -172,6 +173,11 @@ def test_targets_are_checked():
         DiffTRe(trap_simulation(), [Target(Spread(), 0.02, point=1)], ADAM)
     with pytest.raises(UserError, match="two targets are called spread"):
         DiffTRe(trap_simulation(), [Target(Spread(), 0.02), Target(Spread(), 0.03)], ADAM)
+    for past in (VACF("v", 3, 10.0), MSD("v", 3, 10.0), EinsteinDiffusion("v", 3, 10.0)):
+        target = Target(past, np.zeros(past.shape))
+        for kind in (DiffTRe, Measurements):
+            with pytest.raises(UserError, match="v looks back in time, and kept frames have no"):
+                kind(trap_simulation(), [target], *([ADAM] if kind is DiffTRe else []))
     keepless = Simulation(Trap(), SYSTEM, NVT(300.0), Length(16, stride=16, blocks=1))
     with pytest.raises(UserError, match="keeps no frames"):
         DiffTRe(keepless, [Target(Spread(), 0.02)], ADAM)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 
+from bayespot.errors import UserError
 from bayespot.md import NVT, Length, Simulation, batch, program
 from bayespot.md.session import mixed
 from bayespot.md.stability import COLLAPSED
 from bayespot.neighbors import allocate
-from bayespot.observables import MeanEnergy
+from bayespot.observables import MSD, MeanEnergy
 from bayespot.potentials import LennardJones, energy_and_forces
 from bayespot.system import System
 
@@ -84,6 +85,17 @@ def test_restarts_go_on_from_where_they_were():
     np.testing.assert_array_equal(session.carry.reason, reason)
     moved = np.abs(_positions(session) - mixture.position).max(axis=(2, 3)) > 0
     np.testing.assert_array_equal(moved, reason == 0)
+
+
+def test_observables_with_a_past_are_refused_where_there_is_none():
+    """Correlations would average over frames that never were."""
+    simulation = Simulation(LJ, SYSTEM, NVT(60.0, 5.0), Length(60, 20, stride=10, blocks=3),
+                            [MSD("m", 3, 50.0, remove_drift=False)])  # fmt: skip
+    session = simulation.session(jax.random.key(0), PARAMS)
+    before = session.carry
+    with pytest.raises(UserError, match="m looks back in time, and a trajectory that restarts"):
+        session.restart(before.states, PARAMS)
+    assert session.carry is before
 
 
 def test_restarts_make_room_and_give_up_what_no_list_holds(monkeypatch):

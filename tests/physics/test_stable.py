@@ -17,9 +17,12 @@ from bayespot.md.stability import DRIFTED
 from bayespot.neighbors import AllPairs, safe_norm
 from bayespot.observables import RDF, VACF, BondDistribution, Context
 from bayespot.potentials import Potential, energy_and_forces
+from bayespot.reweight import Samples
 from bayespot.system import System
 from bayespot.trainers import Neighborhoods, Phase, StABlE, Target, Weights, fit, rewinding
+from bayespot.trainers.boltzmann import Boltzmann, Estimate
 from bayespot.trainers.label_errors import LabelErrors, component_counts
+from bayespot.trainers.learning import Step
 from bayespot.units import BOLTZMANN
 
 pytestmark = pytest.mark.usefixtures("compile_fast")
@@ -130,7 +133,7 @@ def test_what_broke_breaks_again_until_something_is_learnt():
 
 
 @dataclasses.dataclass(frozen=True)
-class Springs(Potential):
+class HarmonicBonds(Potential):
     """Bonds ``k/2 (d - d0)^2``: what they average is known."""
 
     @property
@@ -164,6 +167,50 @@ def _equilibrium(key, log_k, replicas):
     return np.stack([0 * bonds[:, 0], bonds[:, 0], bonds.sum(axis=1)], axis=1)
 
 
+def test_a_share_of_exactly_f_max_ends_a_phase():
+    """One of two chains is torn; strong ones that are not go on, and learning ends at once."""
+    starts = np.stack([np.asarray(CHAIN.positions)] * 2)[None]
+    starts[0, 1, 2, 1] += 3.0
+    strong = jax.tree.map(lambda x: x[1:], BOTH)
+    trainer = _trainer(replicas=2, rewind=1, f_min=0.0, starts=jnp.asarray(starts))
+    state, record = trainer.update(trainer.init(jax.random.key(0), strong))
+    assert (record["unstable"][0], record["phase"][0]) == (0.5, Phase.SIMULATE)
+    assert state.phase[0] == Phase.LEARN
+    here = state.trajectories.anchor
+    whole = here.set(position=jnp.broadcast_to(CHAIN.positions, here.position.shape))
+    state = state._replace(trajectories=state.trajectories._replace(anchor=whole))
+    state, record = trainer.update(state)
+    assert (record["unstable"][0], record["phase"][0]) == (0.0, Phase.LEARN)
+    assert state.phase[0] == Phase.SIMULATE
+
+
+@pytest.mark.parametrize("slope", [2.0, np.nan, np.inf])
+def test_wrecks_teach_nothing(slope):
+    """A gradient that is not finite moves neither parameters nor the optimizer."""
+
+    class Told(Boltzmann):
+        targets = ()
+
+        def differentiate(self, params, samples, lists, key):
+            found = Estimate(jnp.zeros(()), (), jnp.asarray(False))
+            return found, {"x": jnp.asarray([1.0, slope])}
+
+    step = Step(Told.__new__(Told), optax.adam(0.1), LabelErrors(Morse(), Weights()), 1.0, 1)
+    params = {"x": jnp.asarray([1.0, 2.0])}
+    before = step.optimizer.init(params)
+    new, moved, *_ = step._learn(
+        params,
+        before,
+        Samples(*[jnp.zeros((1, 3, 3))] * 2, jnp.zeros(1)),
+        None,
+        jax.random.key(0),
+        None,
+    )
+    stays = not np.isfinite(slope)
+    np.testing.assert_allclose(new["x"], [1.0, 2.0] if stays else [0.9, 1.9], rtol=1e-5)
+    assert (int(moved[0].count) == 0) == stays
+
+
 def test_a_step_of_learning_is_that_of_the_exact_law():
     """Springs too soft and too stiff: the step follows the exact slope of the loss, and the
     average that MD then makes is nearer the target by as much as the exact law says."""
@@ -177,7 +224,7 @@ def test_a_step_of_learning_is_that_of_the_exact_law():
     keys = jax.random.split(jax.random.key(3), 2)
     starts = np.stack([_equilibrium(k, x, 100) for k, x in zip(keys, log_k, strict=True)])
     wide = Stability(BONDS, (LENGTH, LENGTH), 1.5)  # nothing breaks
-    simulation = _simulation(1500, stability=wide, potential=Springs())
+    simulation = _simulation(1500, stability=wide, potential=HarmonicBonds())
     trainer = StABlE(
         simulation, [target], optax.sgd(rate), replicas=100, f_min=0.0, starts=jnp.asarray(starts)
     )
@@ -389,7 +436,7 @@ def test_settings_are_checked():
         ({"label_weight": -1.0}, "label_weight is -1"),
         ({"starts": jnp.zeros((1, 3, 3, 3))}, "and 12 replicas are"),
         ({"simulation": _simulation(stability=Stability())}, "nothing says when"),
-        ({"simulation": _simulation(ensemble=NVE(300.0))}, "at one state point"),
+        ({"simulation": _simulation(ensemble=NVE(300.0))}, "constant energy has none"),
         ({"simulation": _simulation(ensemble=NVT((300.0,) * 6 + (400.0,) * 6))}, "at one state"),
         ({"structure": [_rdf()]}, "is not simulated"),
         ({"structure": [_rdf(blocks=3)], "simulation": _simulation(observables=[RADIAL])},
@@ -406,6 +453,12 @@ def test_settings_are_checked():
             _simulation(), [Target(VACF("v", 3, 10.0), np.zeros(3))], optax.sgd(0.1),
             replicas=2,
         )  # fmt: skip
+    watched = Simulation(
+        Morse(), CHAIN, NVT(300.0), Length(100, 100, stride=10, blocks=1), [VACF("v", 3, 5.0)],
+        stability=STABILITY, keep=1,
+    )  # fmt: skip
+    with pytest.raises(UserError, match="v looks back in time, and trajectories that go back"):
+        _trainer(simulation=watched)
     with pytest.raises(UserError, match="reference of g"):
         _rdf(np.zeros(3))
     with pytest.raises(UserError, match="deviate by 0"):

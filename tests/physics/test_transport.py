@@ -20,28 +20,13 @@ from bayespot.observables import (
     Frame,
     GreenKuboDiffusion,
 )
-from bayespot.potentials import Potential
 from bayespot.system import System
 from bayespot.units import BOLTZMANN
+from tests.physics.traps import Springs
 
 CONTEXT = Context(300.0, 0)
 UNIT = 1.602176634e-19 / 1.66053906660e-27 * 1e-10
 """1 eV/u in Angstrom^2/fs^2, in SI and not by the constants of the package."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Springs(Potential):
-    """Each atom on a spring of its own to the origin, eV/Angstrom^2."""
-
-    @property
-    def cutoff(self):
-        return 0.0
-
-    def init(self, key, system):
-        return {"k": jnp.zeros(system.positions.shape[0])}
-
-    def atomic_energies(self, params, system, neighbors):
-        return 0.5 * params["k"] * jnp.sum(system.positions**2, axis=1)
 
 
 def _mean(made, observable):

@@ -35,6 +35,21 @@ class Trap(Potential):
 
 
 @dataclasses.dataclass(frozen=True)
+class Springs(Potential):
+    """Each atom on a spring of its own stiffness to the origin, eV/Angstrom^2; 0 for a gas."""
+
+    @property
+    def cutoff(self):
+        return 0.0
+
+    def init(self, key, system):
+        return {"k": jnp.zeros(system.positions.shape[0])}
+
+    def atomic_energies(self, params, system, neighbors):
+        return 0.5 * params["k"] * jnp.sum(system.positions**2, axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class Spread(Observable):
     """Mean square of a coordinate; kT/k in a trap."""
 

@@ -1,22 +1,19 @@
-"""Metrics against simulation and closed forms; miscalibrated predictions must be caught."""
+"""Predictive distributions and their summary, against simulation and closed forms."""
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import special, stats
 
-from bayespot.calibration import (
-    calibrate,
-    gaussian_crps,
-    miscalibration_area,
-    quantile,
-    reliability_curve,
-)
+from bayespot.calibration import Quantity, calibrate, miscalibration_area, predictive
+from bayespot.calibration.predictive import chi_square_deviate, normal_deviate
+from bayespot.errors import UserError
+from tests.unit.synthetic import posterior
 
 RNG = np.random.default_rng(0)
 
 
 def _made(stretch: float):
-    """Truth and 50 draws whose spread plus noise is the true error, times ``stretch``."""
+    """Truth and 200 draws whose spread plus noise is the true error, times ``stretch``."""
     n, draws = 4000, 200
     centre = RNG.normal(size=n)
     truth = centre + np.sqrt(0.5**2 + 0.3**2) * stretch * RNG.normal(size=n)
@@ -47,13 +44,8 @@ def test_over_and_underconfidence_are_seen():
     right = _made(1.0)
     assert right.nll < over.nll
     assert right.crps < over.crps
-
-
-def test_crps_is_its_integral():
-    for error, sigma in ((0.7, 0.4), (-1.2, 2.0)):
-        f = lambda x, s=sigma, e=error: (stats.norm.cdf(x, scale=s) - (x >= e)) ** 2  # noqa: E731
-        expected = sum(integrate.quad(f, *ab)[0] for ab in ((-30, error), (error, 30)))
-        assert gaussian_crps(np.array(error), np.array(sigma)) == pytest.approx(expected, rel=1e-5)
+    nominal, observed = np.array(right.reliability).T
+    np.testing.assert_allclose(observed, nominal, atol=0.03)
 
 
 def test_miscalibration_area_of_known_cases():
@@ -66,13 +58,80 @@ def test_miscalibration_area_of_known_cases():
     assert miscalibration_area(observed) == pytest.approx(1 / 6, abs=1e-3)
 
 
-def test_reliability_curve_and_quantiles():
-    assert quantile(0.95) == pytest.approx(1.95996, abs=1e-4)
-    curve = dict(reliability_curve(np.array([0.1, 1.0, 3.0, 0.5])))
-    assert list(curve.values()) == sorted(curve.values())
-    assert curve[min(curve, key=lambda p: abs(p - 0.5))] == 0.5  # |z| <= 0.674
-
-
 def test_one_draw_is_refused():
     with pytest.raises(ValueError, match="draws >= 2"):
         calibrate(np.zeros(3), np.zeros((1, 3)), np.ones(1))
+    with pytest.raises(UserError, match="at least two members"):
+        Quantity("x", "", np.zeros(3), np.zeros((1, 3)), np.ones(3), np.arange(3))
+
+
+@pytest.mark.parametrize("dof", [1.0, 4.0, 14.9, 15.1, 40.0, 1e4])
+def test_normal_deviates_have_the_probability_of_student_t(dof):
+    t = np.array([-6.0, -1.0, -0.3, 0.0, 0.5, 2.0, 7.0])
+    found = normal_deviate(t, np.full(7, dof))
+    np.testing.assert_allclose(
+        special.ndtr(-np.abs(found)), stats.t.cdf(-np.abs(t), dof), rtol=5e-3
+    )
+    assert (np.sign(found) == np.sign(t)).all()
+    # far away the logarithm of the probability is right, and nothing ends
+    far = normal_deviate(np.array([1e3]), np.array([dof]))
+    log_p = stats.t.logsf(1e3, dof)
+    if np.isfinite(log_p):
+        assert stats.norm.logsf(far[0]) == pytest.approx(log_p, rel=0.01)
+
+
+def test_chi_square_deviates_have_the_probability_of_hotelling():
+    rng = np.random.default_rng(1)
+    members, n = 6, 20_000
+    x = rng.normal(size=(members, n, 3)) @ np.diag([1.0, 3.0, 0.2])
+    centred = x - x.mean(axis=0)
+    covariance = np.einsum("kni,knj->nij", centred, centred) / (members - 1)
+    mean = x.mean(axis=0) * np.sqrt(members)  # N(0, truth), independent of the covariance
+    distance = np.einsum("ni,ni->n", mean, np.linalg.solve(covariance, mean[..., None])[..., 0])
+    found = chi_square_deviate(distance, np.full(n, members - 1.0))
+    assert stats.kstest(found, stats.chi2(3).cdf).pvalue > 1e-3
+    assert stats.kstest(distance, stats.chi2(3).cdf).pvalue < 1e-20
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("members", [5, 20])
+def test_few_members_have_the_tails_of_student_t(members, noise):
+    q = posterior(members=members, noise=noise, frames=3000, size=1, spread=0.0)
+    z = predictive(q).z()
+    assert np.mean(z**2) == pytest.approx(1.0, abs=0.15)  # degrees of freedom are estimated
+    assert np.mean(np.abs(z) < 1.96) == pytest.approx(0.95, abs=0.015)
+    gaussian = predictive(q, "normal").z()
+    if members < 20 and noise < 1:
+        assert np.mean(np.abs(gaussian) < 1.96) < 0.92
+    if members == 20 and noise == 1:
+        np.testing.assert_allclose(z, gaussian, rtol=0.02)
+
+
+@pytest.mark.parametrize(("members", "noise"), [(6, 0.003), (40, 0.05)])
+def test_force_vectors_use_the_whole_covariance(members, noise):
+    rng = np.random.default_rng(2)
+    n = 4000
+    turn = np.linalg.qr(rng.normal(size=(n, 3, 3)))[0] * np.array([1.0, 0.3, 0.05])
+    draws = np.einsum("nij,knj->kni", turn, rng.normal(size=(members + 1, n, 3)))
+    truth = draws[0] + noise * rng.normal(size=(n, 3))
+    args = (np.full(n, noise**2), np.arange(n))
+    made = predictive(Quantity("force_vectors", "", truth, draws[1:], *args))
+    assert np.mean(made.squares()) == pytest.approx(1.0, abs=0.08)
+    assert np.mean(made.inside() < 0.9) == pytest.approx(0.9, abs=0.025)
+    # of axes turned another way nothing is right
+    wrong = predictive(Quantity("force_vectors", "", truth[:, ::-1], draws[1:], *args))
+    assert np.mean(wrong.squares()) > 2
+
+
+def test_density_of_vectors_integrates_to_one():
+    rng = np.random.default_rng(3)
+    samples = rng.normal(size=(8, 1, 3)) * [1.0, 0.5, 0.3]
+    axis = np.linspace(-12, 12, 61)
+    points = np.stack(np.meshgrid(axis, axis / 2, axis / 3, indexing="ij"), -1).reshape(-1, 3)
+    q = Quantity(
+        "force_vectors", "", points, np.repeat(samples, len(points), 1),
+        np.full(len(points), 0.01), np.arange(len(points)),
+    )  # fmt: skip
+    volume = (axis[1] - axis[0]) ** 3 / 6
+    for tails in ("student", "normal"):
+        assert np.exp(-predictive(q, tails).nll()).sum() * volume == pytest.approx(1, abs=0.02)

@@ -4,8 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ase import Atoms
 
-from bayespot.md import chain
+from bayespot.md import chain, integrators
+from bayespot.system import System
+from bayespot.units import BOLTZMANN
 
 KT, TAU = 0.7, 2.0
 
@@ -35,6 +38,16 @@ def test_half_steps_are_those_of_jax_md(length, monkeypatch):
         for name in ("position", "momentum", "kinetic_energy"):
             np.testing.assert_allclose(getattr(ours, name), getattr(after, name), rtol=1e-5)
         np.testing.assert_allclose(factor * momenta, scaled, rtol=1e-6)
+
+
+def test_the_first_thermostat_has_the_mass_of_all_freedoms():
+    """Q_1 = f kT tau^2 (Martyna et al. 1992), where f leaves out what is conserved."""
+    atoms = Atoms("Ar3", [[0, 0, 0], [4, 0, 0], [0, 4, 0]])
+    made = integrators.nose_hoover(lambda x: 0 * x, 3, True, 1.0, 300.0, 50.0)
+    found = made.init(jax.random.key(0), System.from_ase(atoms)).chain
+    one = BOLTZMANN * 300.0 * 50.0**2
+    assert found.degrees_of_freedom == made.freedoms == 3
+    np.testing.assert_allclose(found.mass, [3 * one, one, one, one, one], rtol=1e-5)
 
 
 def test_error_of_a_half_step_falls_with_the_fifth_power():

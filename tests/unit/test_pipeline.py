@@ -21,7 +21,7 @@ RAW = {
 
 
 def _job(folder, **changes):
-    made = pipeline._Job(config.parse({**RAW, **changes}), folder, Progress(enabled=False))
+    made = pipeline.Job(config.parse({**RAW, **changes}), folder, Progress(enabled=False))
     made.data_hash, made.potential = "0" * 64, PairMLP()
     return made
 
@@ -36,9 +36,9 @@ def _turned(content):
 def test_the_order_of_fields_is_no_other_run(tmp_path, monkeypatch):
     first, second = _job(tmp_path), _job(tmp_path)
     first._open()
-    real = pipeline._without_paths
-    monkeypatch.setattr(pipeline, "_without_paths", lambda c: _turned(real(c)))
-    assert list(pipeline._without_paths(second.config)) != list(real(second.config))
+    real = pipeline.without_paths
+    monkeypatch.setattr(pipeline, "without_paths", lambda c: _turned(real(c)))
+    assert list(pipeline.without_paths(second.config)) != list(real(second.config))
     second._open()
     assert second.fingerprint == first.fingerprint
     other = _job(tmp_path, md={"temperature": 301.0})
@@ -56,7 +56,7 @@ def test_simulation_json_is_json_whatever_the_numbers(tmp_path, monkeypatch):
     made = Trajectories(
         {}, np.full((1, 2, 1), np.nan), np.zeros((2, 1), int), np.full((2, 1), -1), 0
     )
-    monkeypatch.setattr(job, "_trajectories", lambda: (None, made))
+    monkeypatch.setattr(job, "trajectories", lambda: (None, made))
     monkeypatch.setattr(job, "_observables", lambda t: {"u": {"mean": float("nan"), "md": 0.5}})
     job.simulate()
 

@@ -143,7 +143,7 @@ def test_titles_and_marks_are_unique(tmp_path, monkeypatch):
         "md": {"temperature": 300.0},
         "observables": [{"kind": "mean_energy"}],
     }
-    job = pipeline._Job(config.parse(raw), tmp_path, Progress(enabled=False))
+    job = pipeline.Job(config.parse(raw), tmp_path, Progress(enabled=False))
     job.observables = [MSD("all", 4, 1.0), MSD("oxygen", 4, 1.0, 8), MeanEnergy("u")]
     made = estimate(np.arange(8.0).reshape(2, 4), np.ones((2, 4)))
     one = estimate(np.arange(2.0), np.ones(2))
