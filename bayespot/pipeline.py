@@ -20,7 +20,7 @@ import numpy as np
 from bayespot import build, files, infer
 from bayespot.calibration import Calibration, calibrate
 from bayespot.committee import save_potential
-from bayespot.config import Config, MDConfig, dumps
+from bayespot.config import Config, dumps
 from bayespot.data import Frame, Shift, fit_shift, make_dataset
 from bayespot.draws import Draws
 from bayespot.errors import UserError
@@ -28,12 +28,18 @@ from bayespot.intervals import Ways, compared, other_ways, plan
 from bayespot.intervals.ways import load as load_ways
 from bayespot.intervals.ways import save as save_ways
 from bayespot.intervals.ways import write_uncertain
-from bayespot.md import REASONS, Trajectories
-from bayespot.observables import Context, Observable
+from bayespot.md import Trajectories
+from bayespot.observables import Context
 from bayespot.potentials import Potential
 from bayespot.predict import predict
 from bayespot.progress import Progress
 from bayespot.propagate import propagate
+from bayespot.results import (
+    load_trajectories,
+    observable_json,
+    save_trajectories,
+    stability_summary,
+)
 from bayespot.run_folder import (
     Stage,
     bare_names,
@@ -123,10 +129,8 @@ class Job:
             "title": self.config.title,
             "versions": versions(),
             "data_sha256": self.data_hash,
-            "stability": _stability_summary(trajectories, self.config.md),
-            "observables": self._observables(trajectories),
-            "ways": self._ways(trajectories),
-            "half_width": self._plans(trajectories),
+            "stability": stability_summary(trajectories, self.config.md),
+            **self._intervals(trajectories),
         }
         files.write_json(self.folder / "simulation.json", made)
         self._finish()
@@ -317,10 +321,8 @@ class Job:
             },
             "chains": chains,
             "calibration": {name: dataclasses.asdict(c) for name, c in calibrations.items()},
-            "stability": _stability_summary(trajectories, self.config.md),
-            "observables": self._observables(trajectories),
-            "ways": self._ways(trajectories),
-            "half_width": self._plans(trajectories),
+            "stability": stability_summary(trajectories, self.config.md),
+            **self._intervals(trajectories),
         }
         if self.config.reference is not None:
             report["settings"]["reference"] = self.config.reference.label
@@ -344,27 +346,35 @@ class Job:
             ),
         }
 
-    def _observables(self, trajectories: Trajectories) -> dict[str, Any]:
-        estimates = self._estimates(trajectories)
-        made = {o.name: _observable_json(o, *estimates[o.name]) for o in self.observables}
+    def _intervals(self, trajectories: Trajectories) -> dict[str, Any]:
+        """Observables, other ways to them, and what half their intervals would take."""
+        found = self._estimates(trajectories)
+        return {
+            "observables": self._observables(found),
+            "ways": self._ways(found, trajectories),
+            "half_width": self._plans(found),
+        }
+
+    def _observables(self, estimates: dict[str, Any]) -> dict[str, Any]:
+        made = {o.name: observable_json(o, *estimates[o.name]) for o in self.observables}
         titles = [content["title"] for content in made.values()]
         for name, content in made.items():
             if titles.count(content["title"]) > 1:
                 content["title"] += f", {name}"
         return made
 
-    def _ways(self, trajectories: Trajectories) -> dict[str, Any] | None:
+    def _ways(self, estimates: dict[str, Any], trajectories: Trajectories) -> dict[str, Any] | None:
         if self.ways is None:
             return None
         md = self.config.md
-        rows = {name: row[0] for name, row in self._estimates(trajectories).items()}
+        rows = {name: row[0] for name, row in estimates.items()}
         calls = trajectories.reason.size * (md.equilibration + md.steps)
         return compared(rows, self.used, calls, self.ways)
 
-    def _plans(self, trajectories: Trajectories) -> dict[str, str]:
+    def _plans(self, estimates: dict[str, Any]) -> dict[str, str]:
         """Of each number, what half its interval would take."""
         md, made = self.config.md, {}
-        for name, (found, *_) in self._estimates(trajectories).items():
+        for name, (found, *_) in estimates.items():
             half = float(np.sqrt(np.mean(np.square((found.high95 - found.low95) / 2))))
             if found.mean.ndim == 0 and np.isfinite(half) and half > 0:
                 made[name] = plan(
@@ -412,84 +422,3 @@ def without_paths(config: Config) -> dict[str, Any]:
     content["data"] = {k: v for k, v in content["data"].items() if "fraction" in k}
     # the title and the reference enter no number that a stage stores
     return {k: v for k, v in content.items() if k not in ("title", "reference")}
-
-
-def _stability_summary(trajectories: Trajectories, md: MDConfig) -> dict[str, Any]:
-    reason, again = trajectories.reason, trajectories.restarted
-    failed = reason > 0
-    return {
-        "draws": int(reason.shape[0]),
-        "replicas": int(reason.shape[1]),
-        "failed_replicas": int(failed.sum()),
-        "draws_with_failures": int(failed.any(axis=1).sum()),
-        "reasons": {REASONS[c]: int((reason == c).sum()) for c in range(1, len(REASONS))},
-        "policy": md.unstable,
-        "restarted": 0 if again is None else int((again > 0).sum()),
-        "earliest_failure_fs": float(trajectories.failed_at[failed].min() * md.time_step)
-        if failed.any()
-        else None,
-        "mean_temperature": float(trajectories.temperature[:, ~failed].mean())
-        if (~failed).any()
-        else None,
-    }
-
-
-def _observable_json(
-    o: Observable,
-    made: Estimate,
-    known: tuple[np.ndarray, np.ndarray] | None,
-    covered: Coverage | None,
-) -> dict[str, Any]:
-    content: dict[str, Any] = {"title": o.title, "unit": o.unit, "draws": made.draws}
-    if o.axis is not None:
-        content |= {"axis": o.axis.tolist(), "axis_label": o.axis_label}
-    if o.components:
-        content["components"] = list(o.components)
-    for name in ("mean", "total", "parameter", "md", "md_of_mean", "low68", "high68", "low95",
-                 "high95"):  # fmt: skip
-        content[name] = getattr(made, name).tolist()
-    if known is not None:
-        content["reference"] = known[0].tolist()
-        content["reference_error"] = known[1].tolist()
-    if covered is not None:
-        content["coverage"] = dataclasses.asdict(covered)
-    return content
-
-
-def save_trajectories(path: Path, made: Trajectories) -> None:
-    """Block averages of every replica as NetCDF."""
-    import xarray as xr
-
-    variables: dict[str, Any] = {
-        "temperature": (("block", "draw", "replica"), made.temperature),
-        "reason": (("draw", "replica"), made.reason),
-        "failed_at": (("draw", "replica"), made.failed_at),
-    }
-    if made.restarted is not None:
-        variables["restarted"] = (("draw", "replica"), made.restarted)
-    for name, group in made.means.items():
-        for key, x in group.items():
-            extra = tuple(f"{name}_{key}_axis{i}" for i in range(x.ndim - 3))
-            variables[f"{name}.{key}"] = (("block", "draw", "replica", *extra), x)
-    dataset = xr.Dataset(variables, attrs={"capacity_retries": made.capacity_retries})
-    files.write_atomically(path, lambda p: dataset.to_netcdf(p, engine="h5netcdf"))
-
-
-def load_trajectories(path: Path) -> Trajectories:
-    """What ``save_trajectories`` wrote."""
-    import xarray as xr
-
-    with xr.open_dataset(path, engine="h5netcdf") as dataset:
-        means: dict[str, dict[str, np.ndarray]] = {}
-        for name in dataset.data_vars:
-            if "." in str(name):
-                observable, key = str(name).rsplit(".", 1)
-                means.setdefault(observable, {})[key] = dataset[name].values
-        return Trajectories(
-            means,
-            dataset["temperature"].values,
-            dataset["reason"].values,
-            dataset["failed_at"].values,
-            int(dataset.attrs["capacity_retries"]),
-            restarted=dataset["restarted"].values if "restarted" in dataset else None,
-        )

@@ -97,10 +97,13 @@ def read_frames(
         chosen = [frames[i] for i in sorted(taken)]
         out = [x for i, x in enumerate(out) if i not in taken]
         frames = [f for i, f in enumerate(frames) if i not in taken]
-    splits = {"test": frames, **({"recalibration": chosen} if chosen else {})}
-    check_splits(splits | ({"out-of-distribution": more} if more else {}))
+    splits: dict[str, Sequence[Frame]] = {
+        "test": frames,
+        **({"recalibration": chosen} if chosen else {}),
+    }
     for part in splits.values():
         check_units(part)
+    check_splits({**splits, **({"out-of-distribution": more} if more else {})})
     return Chosen(data.name, (*frames, *more), (*out, *(True for _ in more)), tuple(chosen))
 
 

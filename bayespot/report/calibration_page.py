@@ -20,7 +20,7 @@ ICONS = {"trust": "✓", "stretch": "↔", "do_not_trust": "✕", "unknown": "?"
 DASHES = ("none", "6 3", "8 3 2 3", "2 2", "9 2", "5 2 1 2")
 MARKS = ("M16 1a4 4 0 1 0 .01 0z", "M12 1h8v8h-8z", "M16 1l4 8h-8z", "M16 0l5 5l-5 5l-5 -5z",
          "M12 1h8l-4 8z", "M14.5 1h3v2.5h2.5v3h-2.5v2.5h-3v-2.5h-2.5v-3h2.5z")  # fmt: skip
-"""Of the lines and points of each method: see ``calibration_figures.STYLES``."""
+"""Of the lines and points of each method: see ``calibration_drawing.STYLES``."""
 PRINTED = 2
 """Quantities whose figures are printed; more would not fit on two sheets."""
 
@@ -91,9 +91,7 @@ def _quantity(assessment: dict[str, Any], name: str, printed: bool) -> dict[str,
         "printed": printed,
         "entries": found,
         "metrics": text.metrics(assessment, name),
-        "pictures": figures.pictures(
-            name, label, [(method, q) for _, method, q in found], (factor, unit)
-        ),
+        "pictures": figures.pictures(name, label, found, (factor, unit)),
         "why": [
             (f"{method}: " if len(found) > 1 else "") + reason
             for _, method, q in found

@@ -25,7 +25,7 @@ def headline(verdict: dict[str, Any]) -> str:
     if verdict["kind"] != "stretch":
         return WORDS[verdict["kind"]]
     factor = verdict["stretch"]
-    return f"Stretch by {sig(factor, 2)}" if factor >= 1 else f"Shrink to {sig(factor, 2)} ×"
+    return f"Stretch by {sig(factor, 2)}" if factor >= 1 else f"Shrink to {sig(factor, 2)}"
 
 
 def names(assessment: dict[str, Any]) -> list[str]:
@@ -70,7 +70,7 @@ def number(metric: str, value: float | None, factor: float) -> str:
     if value is None:
         return "–"
     if metric.startswith("coverage"):
-        return f"{100 * value:.1f} %" if value > 0.9 else f"{100 * value:.0f} %"
+        return f"{100 * value:.1f} %" if 0.9 < value < 1 else f"{100 * value:.0f} %"
     return sig(value * factor if metric in WITH_UNIT else value)
 
 

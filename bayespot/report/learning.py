@@ -153,7 +153,7 @@ def _figure(folder: Path, made: Record) -> None:
     sizes = [r["frames"]["train"] for r in rounds]
     names = list(made["half_width"]) or list(rounds[-1]["observables"])[:3]
     with mpl.rc_context(settings("learn")):
-        figure = Figure(figsize=(4.2 * (1 + len(names)), 3.3), layout="constrained")
+        figure = Figure(figsize=(4.4 * (1 + len(names)), 3.5), layout="constrained")
         each = figure.subplots(1, 1 + len(names), squeeze=False)[0]
         for axes, name in zip(each, names, strict=False):
             _interval(axes, sizes, [r["observables"][name] for r in rounds],
@@ -162,13 +162,24 @@ def _figure(folder: Path, made: Record) -> None:
         for axes in each:
             axes.set_xlabel("training frames")
             axes.set_xticks(sizes)
-            axes.set_ylim(bottom=0)
+            _scale(axes)
         for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
 
             def put(path: Path, kind: str = kind, metadata: Any = metadata) -> None:
                 figure.savefig(path, format=kind, metadata=metadata, dpi=150)
 
             write_atomically(folder / f"learn.{kind}", put)
+
+
+def _scale(axes: Any) -> None:
+    """From zero, or logarithmic where numbers differ tenfold; a legend that hides nothing."""
+    shown = np.concatenate([np.ravel(line.get_ydata()) for line in axes.get_lines()])
+    shown = shown[np.isfinite(shown) & (shown > 0)]
+    if len(shown) and shown.max() > 10 * shown.min():
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=9, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def _numbers(values: list[float | None]) -> np.ndarray:
@@ -179,29 +190,26 @@ def _interval(axes: Any, sizes: list[int], found: list[Record], wanted: float | 
     half = _numbers([o["half_width"] for o in found])
     # what would be left of it with endless simulations, and with endless labels
     noise = 2 * _numbers([o.get("md_of_mean") for o in found])
-    axes.plot(sizes, half, "o-", color=INK, label="95 % ±")
-    axes.plot(sizes, noise, "s:", color=BAND, ms=4, label="of it, MD noise")
+    axes.plot(sizes, half, "o-", color=INK, label="half of the 95 % interval")
+    axes.plot(sizes, noise, "s:", color=BAND, ms=4, label="MD noise of it")
     lost = np.isnan(half)
-    axes.plot(np.array(sizes)[lost], np.zeros(lost.sum()), "x", color=REFERENCE, clip_on=False,
-              label="no interval: unstable" if lost.any() else None)  # fmt: skip
+    for i, size in enumerate(np.array(sizes)[lost]):
+        axes.axvline(size, color=SOFT, lw=6, zorder=0,
+                     label=None if i else "no interval: draws unstable")  # fmt: skip
     if wanted is not None:
         axes.axhline(wanted, color=REFERENCE, ls="--", lw=1.1, label="wanted")
     o = found[-1]
     where = f", at {rounded(o['at'], o['at'] / 100)}" if o.get("at") else ""
-    axes.set_ylabel(f"{o['title']}: 95 % ±" + (f" ({o['unit']})" if o["unit"] else ""))
-    axes.set_title(f"interval of {o['title']}{where}", fontsize=10)
-    axes.legend(frameon=False, fontsize=9)
+    axes.set_ylabel(f"{o['title']}{where}, ±" + (f" ({o['unit']})" if o["unit"] else ""))
 
 
 def _errors(axes: Any, sizes: list[int], rounds: list[Record]) -> None:
     def of(name: str) -> np.ndarray:
         return 1000 * _numbers([r["errors"][name] for r in rounds])
 
-    axes.plot(sizes, of("forces_rmse"), "o-", color=INK, label="error on test frames")
-    axes.plot(sizes, of("forces_spread"), "s:", color=BAND, ms=4, label="spread of draws there")
+    axes.plot(sizes, of("forces_rmse"), "o-", color=INK, label="error, test frames")
+    axes.plot(sizes, of("forces_spread"), "s:", color=BAND, ms=4, label="spread of draws")
     before = [r.get("before_training") for r in rounds]
     error = 1000 * _numbers([None if b is None else b["forces_rmse"] for b in before])
-    axes.plot(sizes, error, "^", color=SOFT, mec=INK, mew=0.8, label="error on frames chosen next")
+    axes.plot(sizes, error, "^", color=SOFT, mec=INK, mew=0.8, label="error, frames chosen next")
     axes.set_ylabel("forces, RMSE (meV/Å)")
-    axes.set_title("errors", fontsize=10)
-    axes.legend(frameon=False, fontsize=9)

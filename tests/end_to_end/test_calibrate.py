@@ -13,6 +13,7 @@ from ase.calculators.lj import LennardJones
 from typer.testing import CliRunner
 
 from bayespot import committee
+from bayespot.assessment import read_frames
 from bayespot.cli import app
 from bayespot.report import calibration_page as page
 from tests.end_to_end.committees import (
@@ -104,10 +105,17 @@ def test_a_shuffled_file_and_plain_arrays_give_the_same(narrow, tmp_path):
     assert [m["name"] for m in made["methods"]] == ["a", "b"]
     first, second = ({**m, "name": ""} for m in made["methods"])
     assert json.dumps(first).replace("shuffled", "") == json.dumps(second).replace("arrays", "")
+    # learned noise adds to the spread, in its own part
+    arrays = dict(np.load(tmp_path / "arrays.npz"))
+    np.savez(tmp_path / "noisy.npz", **arrays, forces_noise=0.05)
+    call(tmp_path / "noisy.npz", "--data", narrow, "--out", tmp_path / "noisy")
+    parts = content(tmp_path / "noisy")["methods"][0]["quantities"][1]["parts"]
+    assert parts["aleatoric"] == pytest.approx(0.05)
+    assert parts["epistemic"] == made["methods"][0]["quantities"][1]["parts"]["epistemic"]
     # members that are out of order do change it
     np.savez(
         tmp_path / "wrong.npz",
-        **{k: v[:, ::-1] for k, v in np.load(tmp_path / "arrays.npz").items()},
+        **{k: v[:, ::-1] for k, v in arrays.items()},
     )
     call(tmp_path / "wrong.npz", "--data", narrow, "--out", tmp_path / "wrong")
     assert metric(content(tmp_path / "wrong"), "forces", "rmse") > 3 * metric(
@@ -155,6 +163,11 @@ def test_out_of_distribution_is_judged_apart(tmp_path):
     assert groups["out"]["verdict"]["kind"] == "do_not_trust"
     assert told.startswith("Do not trust here - d\n")
     assert 0.3 < forces["metrics"]["ood_auroc"]["value"] < 0.7  # spread knows nothing of it
+    # frames that recalibrate are from inside
+    chosen = read_frames(data, fraction=0.3, ood_types=["liquid"])
+    assert [frame.atoms.info["config_type"] for frame in chosen.calibration] == ["crystal"] * 12
+    where = [frame.atoms.info["config_type"] for frame in chosen.test]
+    assert [name == "liquid" for name in where] == list(chosen.out)
     # the same with a file of its own
     images = ase.io.read(data, ":")
     for name, part in (("in", images[::2]), ("out", images[1::2])):
@@ -220,6 +233,7 @@ def test_a_calculator_with_an_ensemble_of_its_own(tmp_path, monkeypatch):
     assert made["methods"][0]["members"] == 3
     parts = {q["name"]: q["parts"]["epistemic"] for q in made["methods"][0]["quantities"]}
     assert parts["energy"] == pytest.approx(0.01 / 4, rel=1e-6)
+    assert "stress" not in parts  # it has none of its members
 
 
 def test_a_run_keeps_its_recalibration_until_it_is_undone(tmp_path):

@@ -32,6 +32,9 @@ def made(tmp_path_factory):
             each.append(assessment.assess([source], chosen, seed=1).content)
         whole = dict(each[0])
         whole["methods"] = [m for one in each for m in one["methods"]]
+        for method in whole["methods"]:
+            # figures take time: one has all, two energies and forces, five vectors besides
+            del method["quantities"][{"one": 4, "two": 2, "five": 3}[name] :]
         found[name] = whole
     return found
 
@@ -308,6 +311,9 @@ def test_markdown_and_page_hold_every_metric(made, written):
                     assert shown in html
                     assert made[name]["reading"][metric]["sentence"] in said
                     assert m["low"] is None or m["low"] <= m["high"]
+    stress = made["one"]["methods"][0]["quantities"][3]
+    gpa = f"{160.21766 * stress['metrics']['rmse']['value']:.3g}"
+    assert f"| RMSE | {gpa} (" in written["one"].with_suffix(".md").read_text(encoding="utf-8")
 
 
 def with_one_quantity(assessed):
@@ -342,3 +348,15 @@ def test_nothing_of_the_page_needs_a_fixed_number_of_figures(made):
     q["metrics"]["rmse"] |= {"low": None, "high": None}
     assert whole > 4
     assert page.render(content).count("<figure>") == 0
+
+
+def test_a_method_keeps_its_colour_where_another_lacks_the_quantity(made):
+    content = with_one_quantity(made["two"])
+    content["methods"][1]["quantities"] = made["two"]["methods"][1]["quantities"]
+    energy, forces = (page.text.names(content).index(n) for n in ("energy", "forces"))
+    assert energy == 0
+    assert forces > 0
+    html = page.render(content)
+    section = html[html.index('<section class="quantity" id="forces"') :].split("</section>")[0]
+    assert "var(--method1)" in section
+    assert "var(--method0)" not in section

@@ -168,3 +168,12 @@ def test_the_example_of_a_watched_simulation(capsys):
     assert setting.short is not None
     made = json.loads((ROOT / "benchmarks/results/monitor.json").read_text(encoding="utf-8"))
     assert monitor.table(made) in page
+
+
+def test_the_example_of_the_calculator(capsys):
+    page = (ROOT / "docs/calculator.md").read_text(encoding="utf-8")
+    ((code, said),) = re.findall(r"```python\n(.*?)```\n\n((?:    [^\n]*\n)+)", page, re.DOTALL)
+    exec(compile(code, "calculator.md", "exec"), {})
+    assert capsys.readouterr().out == said.replace("    ", "")
+    made = json.loads((ROOT / "benchmarks/results/calculator.json").read_text(encoding="utf-8"))
+    assert importlib.import_module("benchmarks.calculator").table(made) in page

@@ -34,8 +34,8 @@ def serve(atoms, use_stress, moves):
     client.calc = PosteriorCalculator(argon(recalibration=Recalibration({"energy": Scale(2.0)})))
     client.get_forces()  # compiled before anything waits
     received = []
-    with SocketServer(unixsocket=name, timeout=60) as server:
-        run = lambda: CommitteeClient(unixsocket=name, timeout=60).run(client, use_stress)  # noqa: E731
+    with SocketServer(unixsocket=name, timeout=20) as server:
+        run = lambda: CommitteeClient(unixsocket=name, timeout=20).run(client, use_stress)  # noqa: E731
         thread = threading.Thread(target=run)
         thread.start()
         for move in moves:
@@ -121,8 +121,8 @@ def test_ipi_reads_the_committee(tmp_path):
             if socket.exists() or server.poll() is not None:
                 break
             threading.Event().wait(0.1)
-        CommitteeClient(unixsocket=name, timeout=60).run(client, use_stress=True)
-        said = server.communicate(timeout=60)[0]
+        CommitteeClient(unixsocket=name, timeout=20).run(client, use_stress=True)
+        said = server.communicate(timeout=20)[0]
     finally:
         server.kill()
     table = np.loadtxt(tmp_path / "run.out")

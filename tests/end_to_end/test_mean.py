@@ -27,8 +27,10 @@ def _settings():
     text = SETTINGS.replace('ensemble = "npt"\n', "").replace("barostat_time = 100.0\n", "")
     text = text.replace("min_distance = 1.0\n", "min_distance = 1.0\n" + MEAN)
     kept = text[: text.index("[[observables]]")]
-    return kept + '[[observables]]\nkind = "mean_energy"\n\n[[observables]]' + (
-        text.split("[[observables]]")[-1]
+    return (
+        kept
+        + '[[observables]]\nkind = "mean_energy"\n\n[[observables]]'
+        + (text.split("[[observables]]")[-1])
     )
 
 

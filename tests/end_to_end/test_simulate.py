@@ -25,8 +25,8 @@ from bayespot.cli import _stability, app
 from bayespot.config import MDConfig
 from bayespot.md import Trajectories
 from bayespot.neighbors import allocate
-from bayespot.pipeline import _stability_summary, load_trajectories
 from bayespot.potentials import StillingerWeber, energy_and_forces
+from bayespot.results import load_trajectories, stability_summary
 from bayespot.system import System
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/simulating.md"
@@ -320,7 +320,7 @@ def test_failed_replicas_are_counted_with_their_reasons(capsys):
     reason = np.array([[0, 3], [0, 0], [1, 3]])
     failed_at = np.array([[-1, 60], [-1, -1], [200, 150]])
     made = Trajectories({}, np.full((1, 3, 2), 300.0), reason, failed_at, 0)
-    _stability(_stability_summary(made, MDConfig(temperature=100.0, time_step=2.0)))
+    _stability(stability_summary(made, MDConfig(temperature=100.0, time_step=2.0)))
     assert capsys.readouterr().out.strip() == (
         "3 draws, 3 of 6 replicas stable (a number is not finite: 1; two atoms came too close: 2;"
         " first after 120 fs)"

@@ -73,7 +73,10 @@ def _folder(tmp_path, healthy=(True, True, True), dtype=np.float32):
     atoms = molecule("CH3CH2OH")
     params = _params(SCHNET, atoms)
     noise = {"log_sigma_energy": np.log([[0.01], [0.02], [0.03]]).astype(dtype)}
-    content = {"potential": jax.tree.map(lambda x: x[:, None].astype(dtype), params), "noise": noise}
+    content = {
+        "potential": jax.tree.map(lambda x: x[:, None].astype(dtype), params),
+        "noise": noise,
+    }
     draws = Draws(
         content, np.zeros((3, 1)), np.asarray(healthy), ("fine",) * 3,
         {"energy_shift": SHIFT._asdict()},

@@ -57,7 +57,8 @@ def test_simulation_json_is_json_whatever_the_numbers(tmp_path, monkeypatch):
         {}, np.full((1, 2, 1), np.nan), np.zeros((2, 1), int), np.full((2, 1), -1), 0
     )
     monkeypatch.setattr(job, "trajectories", lambda: (None, made))
-    monkeypatch.setattr(job, "_observables", lambda t: {"u": {"mean": float("nan"), "md": 0.5}})
+    monkeypatch.setattr(job, "_estimates", lambda t: {})
+    monkeypatch.setattr(job, "_observables", lambda e: {"u": {"mean": float("nan"), "md": 0.5}})
     job.simulate()
 
     def refuse(constant):

@@ -21,10 +21,10 @@ from bayespot.observables import (
     Stiffness,
     Stress,
 )
-from bayespot.pipeline import _observable_json
 from bayespot.progress import Progress
 from bayespot.report import figures
 from bayespot.report.table import numbers, table
+from bayespot.results import observable_json
 from bayespot.uncertainty import coverage, estimate
 
 SURFACE = DihedralSurface("surface", bins=12)
@@ -36,9 +36,9 @@ def content(o, value, error=0.01, known=None):
     scatter = np.array([-1.5, -0.5, 0.5, 1.5]).reshape(-1, *[1] * value.ndim)
     made = estimate(value + error * scatter, np.full((4, *value.shape), (error / 4) ** 2))
     if known is None:
-        return _observable_json(o, made, None, None)
+        return observable_json(o, made, None, None)
     known = (np.asarray(known, float), np.full(value.shape, error / 10))
-    return _observable_json(o, made, known, coverage(made, *known))
+    return observable_json(o, made, known, coverage(made, *known))
 
 
 def hill():
