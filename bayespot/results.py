@@ -55,6 +55,7 @@ def load_trajectories(path: Path) -> Trajectories:
 
 
 def stability_summary(trajectories: Trajectories, md: MDConfig) -> dict[str, Any]:
+    """How many trajectories broke, why, how early, and what became of them."""
     reason, again = trajectories.reason, trajectories.restarted
     failed = reason > 0
     return {
@@ -80,6 +81,7 @@ def observable_json(
     known: tuple[np.ndarray, np.ndarray] | None,
     covered: Coverage | None,
 ) -> dict[str, Any]:
+    """An estimate with its reference, as numbers and lists."""
     content: dict[str, Any] = {"title": o.title, "unit": o.unit, "draws": made.draws}
     if o.axis is not None:
         content |= {"axis": o.axis.tolist(), "axis_label": o.axis_label}
