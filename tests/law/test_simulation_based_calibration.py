@@ -161,7 +161,7 @@ def test_the_verdict_on_the_exact_posterior(name):
     assert kinds["energy"]["stretch"] > 1.3
 
 
-PAIRS = (1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23)
+PAIRS = (1, 3, 5, 7, 9, 11, 13, 15)
 
 
 def _dimers(rng, potential, params, noise, each):
@@ -183,7 +183,7 @@ def _dimers(rng, potential, params, noise, each):
 
 
 def _ranks_of_chains(seed, misled):
-    """Each pair of species is a data set of its own: 78 truths by one chain.
+    """Each pair of species is a data set of its own: 36 truths by one chain.
 
     Noise scales are learnt too, from draws of their prior; the control's data have twice theirs.
     """
@@ -192,7 +192,7 @@ def _ranks_of_chains(seed, misled):
     rng = np.random.default_rng(seed)
     potential = CubicSpline(1.0, 3.0, 3, PAIRS)
     priors = [dist.LogNormal(np.log(x), 0.05) for x in (0.1, 0.2)]
-    params = {"pair": jnp.asarray(rng.normal(size=(78, 3)))}
+    params = {"pair": jnp.asarray(rng.normal(size=(36, 3)))}
     believed = np.array([0.1, 0.2]) * np.exp(0.05 * rng.normal(size=2))
     noise = believed * (2.0 if misled else 1.0)
     train = _dimers(rng, potential, params, noise, each=2)
@@ -205,7 +205,7 @@ def _ranks_of_chains(seed, misled):
     test = _dimers(rng, potential, params, noise, each=1)
     made = predict(potential, jax.tree.map(jnp.asarray, draws["potential"]), test)
     sigma = np.exp(np.asarray(draws["noise"]["log_sigma_forces"]))[:, None]
-    noisy = made.forces[:, :, 1, 0] + sigma * rng.normal(size=(9, 78))
+    noisy = made.forces[:, :, 1, 0] + sigma * rng.normal(size=(9, 36))
     labels = np.sum(noisy < np.asarray(test.forces)[:, 1, 0], axis=0)
     return parameters[0], labels
 
