@@ -19,7 +19,7 @@ import numpy as np
 
 from bayespot import build, files, infer
 from bayespot.calibration import Calibration, calibrate
-from bayespot.committee import save_potential
+from bayespot.committee import load_recalibration, save_potential
 from bayespot.config import Config, dumps
 from bayespot.data import Frame, Shift, fit_shift, make_dataset
 from bayespot.draws import Draws
@@ -301,6 +301,7 @@ class Job:
                 "draws": int(draws.healthy.sum()) * draws.num_draws,
             }
         noise = draws.flat()["noise"]
+        known = load_recalibration(self.folder)
         report = {
             "title": self.config.title,
             "settings": {
@@ -320,6 +321,7 @@ class Job:
                 for name, x in noise.items()
             },
             "chains": chains,
+            "recalibration": None if known is None else known.text,
             "calibration": {name: dataclasses.asdict(c) for name, c in calibrations.items()},
             "stability": stability_summary(trajectories, self.config.md),
             **self._intervals(trajectories),

@@ -226,10 +226,10 @@ def _paired(result: dict) -> str:
             ratio = ratio[np.isfinite(ratio)]
             mean, error = ratio.mean(), ratio.std(ddof=1) / np.sqrt(len(ratio))
             low, high = np.exp([mean - error, mean + error])
-            what = "Force errors" if name == "forces" else "intervals"
+            what = "force errors" if name == "forces" else "intervals"
             told.append(f"{what} by {arm} are {np.exp(mean):.2f} ({low:.2f} to {high:.2f})")
     return (
-        f"{'; '.join(told)} times those by chance (geometric means over {result['seeds']} training"
+        f"Of those by chance: {'; '.join(told)} (geometric means over {result['seeds']} training"
         " sets, ± one standard error)."
     )
 

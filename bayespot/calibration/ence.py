@@ -93,7 +93,7 @@ def ence(
     rng = np.random.default_rng(seed)
     centred = (samples - samples.mean(axis=0)) * factor
     null = []
-    replicas = int(np.clip(2_000_000 // n, 40, 200))
+    replicas = int(np.clip(1_500_000 // n, 30, 200))
     for _ in range(replicas):
         noise = deviates(rng, loading, resampling)
         if members > 3:

@@ -176,7 +176,11 @@ def of_quantity(
             " stated"
             for key in worst
         ]
-        sentence = f"Do not trust them {_where(*worst[0])}: {errors[0]}."
+        kind, name = worst[0]
+        sentence = (
+            f"Do not trust the uncertainties {_where(kind, name)}: errors there are"
+            f" {_span(groups[kind][name])} times as large as stated."
+        )
         if elsewhere.kind == "trust":
             sentence += " Elsewhere they are as stated."
         elif elsewhere.kind == "stretch":
@@ -208,9 +212,7 @@ def of_method(verdicts: Mapping[str, Verdict]) -> Verdict:
             factors = [f"{label} by {_short(verdicts[label].factor)}" for label in labels]
             sentences.append(f"Stretch {_list(factors)}.")
         else:
-            sentences += [
-                f"{label[0].upper()}{label[1:]}: {verdicts[label].sentence}" for label in labels
-            ]
+            sentences += [f"{_start(label)}: {verdicts[label].sentence}" for label in labels]
     found = [v.factor for v in verdicts.values() if v.kind == "stretch"]
     stretch = max(found) if kind == "stretch" else None
     reasons = tuple(f"{label}: {v.sentence}" for label, v in verdicts.items())
@@ -219,12 +221,17 @@ def of_method(verdicts: Mapping[str, Verdict]) -> Verdict:
 
 def _where(kind: str, name: str) -> str:
     if kind == "domain":
-        return "outside the training distribution" if name == "out" else "inside it"
+        side = "outside" if name == "out" else "inside"
+        return f"{side} the training distribution"
     if kind == "element":
         return f"on {name}"
     if kind == "magnitude":
         return f"for predicted forces {name}"
     return f"on {kind} {name}"
+
+
+def _start(words: str) -> str:
+    return words[0].upper() + words[1:]
 
 
 def _list(names: list[str]) -> str:

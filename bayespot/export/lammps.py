@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from bayespot.committee import Committee
 
-ERROR_ONE = 1
-"""LAMMPS's number for an error on one rank."""
-
 VECTOR = ("energy_uncertainty", "max_forces_uncertainty", "mean_forces_uncertainty")
 """What ``f_NAME[1]``, ``f_NAME[2]`` and ``f_NAME[3]`` are in LAMMPS: eV, eV/Angstrom twice."""
 
@@ -50,17 +47,25 @@ class Attached:
     ) -> None:
         """LAMMPS calls this for the forces of its ``count`` atoms."""
         del caller, step
-        # ctypes drops exceptions: LAMMPS would go on with the forces of the step before
+        # ctypes drops exceptions, and LAMMPS's own errors end the process when raised from here
         try:
             self._compute(count, tag, x, f)
         except BaseException as error:
             self.error = error
-            f[:count] = 0.0
-            # not lmp.error(): that raises here, where nobody hears it, and forgets; LAMMPS's
-            # own record of an error makes the command that called us raise
-            told = f"bayespot: {type(error).__name__}: {error}".encode()
-            self._lmp.lib.lammps_error(self._lmp.lmp, ERROR_ONE, told)
+            f[:count] = np.nan  # not the forces of the step before
             self._lmp.force_timeout()
+
+    def command(self, text: str) -> None:
+        """A LAMMPS command such as ``run 1000`` that raises what went wrong in the forces.
+
+        ``lmp.command`` only ends the run early, with forces that are not numbers.
+        """
+        self.error = None
+        try:
+            self._lmp.command(text)
+        finally:
+            if self.error is not None:
+                raise self.error
 
     def _compute(self, count: int, tag: np.ndarray, x: np.ndarray, f: np.ndarray) -> None:
         lmp = self._lmp

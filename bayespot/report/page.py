@@ -91,6 +91,7 @@ def verdicts(report: dict[str, Any]) -> list[tuple[str, str]]:
             made.append(
                 ("care", f"{name} errors are {word} than predicted: stretch by {ratio:.2f}")
             )
+    made.append(_recalibrated(report["recalibration"]))
     for o in report["observables"].values():
         if "coverage" in o:
             c = o["coverage"]
@@ -105,3 +106,17 @@ def verdicts(report: dict[str, Any]) -> list[tuple[str, str]]:
                 )
             )
     return made
+
+
+def _recalibrated(text: str | None) -> tuple[str, str]:
+    if text is None:
+        return (
+            "care",
+            "this posterior is not recalibrated: bayespot calibrate judges its uncertainties, and"
+            " stores what makes them right",
+        )
+    return (
+        "good",
+        f"recalibrated ({text.rstrip('.')}): calculators and bayespot predict apply it; this page"
+        " shows the draws as they are",
+    )

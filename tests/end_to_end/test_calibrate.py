@@ -81,15 +81,21 @@ def fair(tmp_path_factory):
     return with_ensemble(tmp_path_factory.mktemp("data") / "fair.extxyz", factor=1.0, seed=5)
 
 
-def test_known_factors_are_found(narrow, fair, tmp_path):
+def test_known_factors_are_found(narrow, fair, tmp_path, monkeypatch):
     told = call(narrow, "--data", narrow, "--out", tmp_path / "narrow")
     found = re.match(r"Stretch by ([\d.]+) - narrow", told)
     assert 1.8 < float(found[1]) < 2.25
     made = content(tmp_path / "narrow")
-    assert {q["name"] for q in made["methods"][0]["quantities"]} >= {"energy", "forces", "stress"}
+    found = {q["name"]: q["verdict"] for q in made["methods"][0]["quantities"]}
+    assert list(found) == ["energy", "forces", "force_vectors", "stress"]
+    for verdict in found.values():
+        assert verdict["kind"] == "stretch"
+        assert 1.6 < verdict["stretch"] < 2.4
     assert made["methods"][0]["recalibration"] is None
     assert "not recalibrated" in told
     assert made["data"] == {**made["data"], "file": "narrow.extxyz", "frames": 60}
+    assert (tmp_path / "narrow" / "calibration.html").read_text().count("<figure>") > 15
+    monkeypatch.setattr(page.figures, "pictures", lambda *_: [])
     # the same committee with errors of the right size
     assert call(fair, "--data", fair, "--out", tmp_path / "fair").startswith("Trust - fair")
     assert content(tmp_path / "fair")["methods"][0]["verdict"]["kind"] == "trust"

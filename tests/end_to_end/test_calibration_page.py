@@ -146,6 +146,12 @@ def test_tables_sort_by_mouse_and_keyboard(show):
     # whole rows moved: their first cell still belongs to the second
     row = tab.locator(f"{table} tbody tr").first
     assert row.locator("th").inner_text()
+    # numbers beside their intervals sort as numbers
+    table_of_groups = "#forces .groups table"
+    tab.locator(f"{table_of_groups} th", has_text="RMSE").locator("button").click()
+    errors = [float(x) for x in values(tab, table_of_groups, 5)]
+    assert errors == sorted(errors)
+    assert len(set(errors)) > 9
     # numbers that are missing go last
     column = 1 + tab.locator(f"{table} th").all_inner_texts().index(
         next(t for t in tab.locator(f"{table} th").all_inner_texts() if "AUSE" in t)

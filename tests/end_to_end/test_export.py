@@ -229,7 +229,7 @@ def test_chemiscope_page_works_offline(annotated, tmp_path, broken):
         browser = playwright.chromium.launch(executable_path=chromium, args=switches)
         tab = browser.new_context(offline=True).new_page()
         tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.on("console", lambda message: said.append(message.text))
+        tab.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
         tab.on("request", lambda request: asked.append(request.url))
         tab.goto(path.as_uri())
         if broken:

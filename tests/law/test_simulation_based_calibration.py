@@ -25,7 +25,7 @@ from bayespot.potentials import CubicSpline, UltraFast
 from bayespot.predict import predict
 from bayespot.prior import WeightPrior
 
-pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
+pytestmark = pytest.mark.usefixtures("x64")
 POTENTIALS = {
     "spline": CubicSpline(1.8, 4.2, 7, (14,)),
     "ultra_fast": UltraFast((14,), 1.8, 3.6, 3.0, 5, 2),
@@ -114,6 +114,7 @@ def _quantities(name, believed):
     ]
 
 
+@pytest.mark.usefixtures("compile_fast")
 @pytest.mark.parametrize("name", POTENTIALS)
 def test_the_designs_are_those_of_the_potential(name):
     energy, forces = _designs(name)
@@ -161,7 +162,8 @@ def test_the_verdict_on_the_exact_posterior(name):
     assert kinds["energy"]["stretch"] > 1.3
 
 
-PAIRS = (1, 3, 5, 7, 9, 11, 13, 15)
+PAIRS = (1, 3, 5, 7, 9, 11, 13, 15, 17)
+SCALES = (0.3, 0.5)
 
 
 def _dimers(rng, potential, params, noise, each):
@@ -183,17 +185,17 @@ def _dimers(rng, potential, params, noise, each):
 
 
 def _ranks_of_chains(seed, misled):
-    """Each pair of species is a data set of its own: 36 truths by one chain.
+    """Each pair of species is a data set of its own: 45 truths by one chain.
 
-    Noise scales are learnt too, from draws of their prior; the control's data have twice theirs.
+    Noise scales are learnt too, from draws of their prior; the control is sure of half of them.
     """
     import numpyro.distributions as dist
 
     rng = np.random.default_rng(seed)
     potential = CubicSpline(1.0, 3.0, 3, PAIRS)
-    priors = [dist.LogNormal(np.log(x), 0.05) for x in (0.1, 0.2)]
-    params = {"pair": jnp.asarray(rng.normal(size=(36, 3)))}
-    believed = np.array([0.1, 0.2]) * np.exp(0.05 * rng.normal(size=2))
+    priors = [dist.LogNormal(np.log(x), 0.002 if misled else 0.05) for x in SCALES]
+    params = {"pair": jnp.asarray(rng.normal(size=(45, 3)))}
+    believed = np.array(SCALES) * np.exp(0.05 * rng.normal(size=2))
     noise = believed * (2.0 if misled else 1.0)
     train = _dimers(rng, potential, params, noise, each=2)
     posterior = Posterior(EnergyForces(potential, *priors), WeightPrior.normal(1.0), train)
@@ -205,7 +207,7 @@ def _ranks_of_chains(seed, misled):
     test = _dimers(rng, potential, params, noise, each=1)
     made = predict(potential, jax.tree.map(jnp.asarray, draws["potential"]), test)
     sigma = np.exp(np.asarray(draws["noise"]["log_sigma_forces"]))[:, None]
-    noisy = made.forces[:, :, 1, 0] + sigma * rng.normal(size=(9, 36))
+    noisy = made.forces[:, :, 1, 0] + sigma * rng.normal(size=(9, 45))
     labels = np.sum(noisy < np.asarray(test.forces)[:, 1, 0], axis=0)
     return parameters[0], labels
 
@@ -213,9 +215,9 @@ def _ranks_of_chains(seed, misled):
 @pytest.mark.slow
 def test_ranks_of_sampled_posteriors_are_uniform():
     for misled in (False, True):
-        made = [_ranks_of_chains(seed, misled) for seed in range(3)]
+        made = [_ranks_of_chains(seed, misled) for seed in range(2)]
         p = [_uniform(np.concatenate(part), 9) for part in zip(*made, strict=True)]
         if misled:
-            assert max(p) < 1e-4
+            assert p[1] < 1e-3
         else:
             assert min(p) > 1e-3

@@ -107,6 +107,15 @@ def test_few_members_have_the_tails_of_student_t(members, noise):
         np.testing.assert_allclose(z, gaussian, rtol=0.02)
 
 
+def test_degrees_of_freedom_are_those_of_satterthwaite():
+    samples = np.sqrt(2.5 / 10) * np.array([-2.0, -1.0, 0.0, 1.0, 2.0])[:, None]  # variance 0.625
+    for noise, dof in ((0.0, 4.0), (0.75, 16.0), (1.5, 36.0)):
+        made = predictive(Quantity("x", "", np.ones(1), samples, np.full(1, noise), np.zeros(1)))
+        assert made.dof[0] == pytest.approx(dof)
+        assert made.scale[0] == pytest.approx(np.sqrt(0.75 + noise))
+        assert made.sigma[0] == pytest.approx(np.sqrt(0.625 + noise))
+
+
 @pytest.mark.parametrize(("members", "noise"), [(6, 0.003), (40, 0.05)])
 def test_force_vectors_use_the_whole_covariance(members, noise):
     rng = np.random.default_rng(2)
@@ -123,15 +132,20 @@ def test_force_vectors_use_the_whole_covariance(members, noise):
     assert np.mean(wrong.squares()) > 2
 
 
-def test_density_of_vectors_integrates_to_one():
+def test_density_of_vectors():
     rng = np.random.default_rng(3)
-    samples = rng.normal(size=(8, 1, 3)) * [1.0, 0.5, 0.3]
-    axis = np.linspace(-12, 12, 61)
-    points = np.stack(np.meshgrid(axis, axis / 2, axis / 3, indexing="ij"), -1).reshape(-1, 3)
-    q = Quantity(
-        "force_vectors", "", points, np.repeat(samples, len(points), 1),
-        np.full(len(points), 0.01), np.arange(len(points)),
-    )  # fmt: skip
-    volume = (axis[1] - axis[0]) ** 3 / 6
-    for tails in ("student", "normal"):
-        assert np.exp(-predictive(q, tails).nll()).sum() * volume == pytest.approx(1, abs=0.02)
+    samples = rng.normal(size=(8, 5, 3)) * [1.0, 0.5, 0.3]
+    truth, noise = rng.normal(size=(5, 3)), np.full(5, 0.01)
+    q = Quantity("force_vectors", "", truth, samples, noise, np.arange(5))
+    exact = Quantity("force_vectors", "", truth, samples, 0 * noise, np.arange(5))
+    normal, student = predictive(q, "normal"), predictive(exact)
+    twice = student.stretched(np.full(5, 2.0))
+    for i in range(5):
+        mean, spread = samples[:, i].mean(axis=0), np.cov(samples[:, i].T)
+        law = stats.multivariate_normal(mean, spread + 0.01 * np.eye(3))
+        assert normal.nll()[i] == pytest.approx(-law.logpdf(truth[i]), rel=1e-9)
+        # Hotelling: 7 degrees of freedom of the covariance are 5 of the distribution
+        for made, factor in ((student, 1), (twice, 4)):
+            shape = factor * spread * (1 + 1 / 8) * 7 / 5
+            law = stats.multivariate_t(mean, shape, 5)
+            assert made.nll()[i] == pytest.approx(-law.logpdf(truth[i]), rel=1e-6)
