@@ -1,0 +1,88 @@
+"""The command line, and the parts in turn."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import perform
+from benchmarks.uq import figures, store, tally, truth
+
+PARTS = ("coverage", "dft", "route")
+
+
+def run(part: str, given: argparse.Namespace) -> Callable[[Any, Path], dict]:
+    """What ``common.perform`` wants of a part."""
+
+    def coverage(setting: Any, out: Path) -> dict:
+        made = truth.run(setting, given.parts, given.sets, tuple(given.method), given.workers)
+        made["figures"] = [figures.coverage(case, out) for case in made["cases"]]
+        return made
+
+    def dft(setting: Any, out: Path) -> dict:
+        from benchmarks.uq import dft
+
+        made = dft.run(setting, given.parts)
+        made["figures"] = figures.dft(made, out)
+        return made
+
+    def route(setting: Any, out: Path) -> dict:
+        from benchmarks.uq import route
+
+        made = route.run(setting, given.parts)
+        made["figures"] = figures.route(made, out)
+        return made
+
+    return {"coverage": coverage, "dft": dft, "route": route}[part]
+
+
+def table(result: dict) -> str:
+    """Of any part, by what it holds; of several parts together."""
+    if "parts" in result:
+        return "\n\n".join(table(part) for part in result["parts"].values())
+    part = result["experiment"].removeprefix("uq_")
+    if part == "coverage":
+        return "\n\n".join(tally.tables(case) for case in result["cases"])
+    if part == "dft":
+        from benchmarks.uq import dft
+
+        return dft.table(result)
+    from benchmarks.uq import route
+
+    return route.table(result)
+
+
+def main() -> None:
+    """``python -m benchmarks.uq``."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.uq")
+    parser.add_argument("--setting", choices=("quick", "full"), default="quick")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
+    parser.add_argument(
+        "--method", action="append", default=[], metavar="MODULE:CALLABLE",
+        help="a method of yours, beside the package's (may be given several times)",
+    )  # fmt: skip
+    parser.add_argument("--sets", type=int, help="training sets, in place of the setting's")
+    parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--parts", type=Path, default=store.PARTS, help="where parts are kept")
+    given = parser.parse_args()
+    sys.path.insert(0, os.getcwd())  # a method of one's own lies there
+    for part in PARTS:
+        if part not in given.only:
+            continue
+        result = perform(f"uq_{part}", run(part, given), given.setting, given.out)
+        print(table(result))
+        print(f"\n{result['wall_seconds']:.0f} s; figures and uq_{part}.json in {given.out}\n")
+    found = {
+        part: json.loads(path.read_text(encoding="utf-8"))
+        for part in PARTS
+        if (path := given.out / f"uq_{part}.json").exists()
+    }
+    if set(found) == set(PARTS):
+        whole = {"experiment": "uq", "setting": given.setting, "parts": found}
+        (given.out / "uq.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,87 @@
+"""Figures of all parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from benchmarks.common import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, PURPLE, RED, SKY, YELLOW
+from benchmarks.uq.case import PLACES
+
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, RED, BLACK)
+
+
+def coverage(case: dict, out: Path) -> str:
+    """Shares of sets whose 95 % interval holds the truth, of every method and observable."""
+    rows, names = case["rows"][::-1], case["observables"]
+    fig, axes = plt.subplots(
+        1, len(names), figsize=(2.1 * len(names) + 2.2, 0.24 * len(rows) + 1.1), sharey=True
+    )
+    y = np.arange(len(rows))
+    for ax, name in zip(axes, names, strict=True):
+        ax.axvline(0.95, color=GREY, ls="--", lw=1)
+        for place, colour, shift in zip(PLACES, (BLUE, ORANGE), (0.15, -0.15), strict=True):
+            for at, row in zip(y, rows, strict=True):
+                if not row[place][name]["sets"]:
+                    continue
+                mean, low, high = row[place][name]["95"]
+                ax.plot([low, high], [at + shift] * 2, color=colour, lw=1)
+                kelvin = f"{case['temperatures'][place]:.0f} K"
+                ax.plot(mean, at + shift, "o", ms=3, color=colour, label=kelvin if at == 0 else "")
+        ax.set(title=name, xlim=(0, 1.02), xlabel="sets with the truth in 95 %")
+        ax.grid(axis="y", color=LIGHT, lw=0.5)
+    axes[0].set_yticks(y, [row["method"] for row in rows])
+    axes[0].legend(loc="lower left")
+    name = f"uq_coverage_{case['name']}.png"
+    fig.savefig(out / name)
+    plt.close(fig)
+    return name
+
+
+def dft(result: dict, out: Path) -> list[str]:
+    """Errors and stated uncertainties, in distribution and out of it, of each method."""
+    cases = result["cases"]
+    fig, axes = plt.subplots(1, len(cases), figsize=(3.4 * len(cases), 3.2), squeeze=False)
+    for ax, case in zip(axes[0], cases, strict=True):
+        ends = []
+        for colour, (name, given) in zip(COLOURS, case["methods"].items(), strict=False):
+            forces = given["rows"][0]["forces"]
+            points = [
+                (1e3 * forces[d]["sharpness"]["value"], 1e3 * forces[d]["rmse"]["value"])
+                for d in ("in", "out")
+            ]
+            x, y = zip(*points, strict=True)
+            ax.plot(x, y, "-", color=colour, lw=1)
+            ax.plot(x[0], y[0], "o", color=colour, ms=4, label=name)
+            ax.plot(x[1], y[1], "s", color=colour, ms=5)
+            ends += [*x, *y]
+        span = (0.8 * min(ends), 1.25 * max(ends))
+        ax.plot(span, span, "--", color=GREY, lw=1)
+        ax.set(xscale="log", yscale="log", xlim=span, ylim=span)
+        ax.set(xlabel="stated uncertainty of forces (meV/Å)", ylabel="RMSE of forces (meV/Å)")
+        ax.set_title(f"{case['name']}; squares: {case['outside']}", loc="left")
+        ax.legend(loc="lower right")
+    fig.savefig(out / "uq_dft.png")
+    plt.close(fig)
+    return ["uq_dft.png"]
+
+
+def route(result: dict, out: Path) -> list[str]:
+    """Seconds of each stage, ours and the peer's."""
+    rows = [(name, row) for name, row in result["routes"].items() if "failed" not in row]
+    fig, ax = plt.subplots(figsize=(6.5, 0.5 * len(rows) + 1.2))
+    stages = list(dict.fromkeys(stage for _, row in rows for stage in row["stages"]))
+    for at, (_, row) in enumerate(rows):
+        left = 0.0
+        for colour, stage in zip(COLOURS, stages, strict=False):
+            width = row["stages"].get(stage, {}).get("seconds", 0.0)
+            ax.barh(at, width, left=left, color=colour, label=stage if at == 0 else "")
+            left += width
+    ax.set_yticks(range(len(rows)), [name for name, _ in rows])
+    ax.set(xlabel="seconds from files to the report")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncol=len(stages))
+    fig.savefig(out / "uq_route.png")
+    plt.close(fig)
+    return ["uq_route.png"]
