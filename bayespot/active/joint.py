@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bayespot.active.measure import Observed
+from bayespot.errors import UserError
 from bayespot.md import Trajectories
 from bayespot.observables import Context, Observable, blocks_to_value
 
@@ -27,8 +28,19 @@ def observe(
 
     Returns:
         the values, and the index of the draws used.
+
+    Raises:
+        UserError: an observable that the trajectories were not asked for, or no stable draw.
     """
+    missing = [o.name for o in observables if o.name not in trajectories.means]
+    if missing:
+        raise UserError(
+            f"the trajectories have no averages of {missing[0]}",
+            f"Give observables of them: {', '.join(trajectories.means)}",
+        )
     used = np.flatnonzero((trajectories.reason == 0).all(axis=1))
+    if not len(used):
+        raise UserError("no draw is stable in all its replicas", "Lower the time step")
     several = trajectories.reason.shape[1] > 1
     points = [int(np.prod(o.shape, dtype=int)) for o in observables]
     edges = np.concatenate([[0], np.cumsum(points)])

@@ -231,8 +231,7 @@ class Argon:
         mine = self.truth.labelled(frames[first : first + sum(counts)], number)
         ends = np.cumsum([0, *counts])
         train, validation, calibration = (
-            jax.tree.map(lambda x, a=a, b=b: x[a:b], mine)
-            for a, b in itertools.pairwise(ends)
+            jax.tree.map(lambda x, a=a, b=b: x[a:b], mine) for a, b in itertools.pairwise(ends)
         )
         return TrainingSet(self.posterior(train), validation, calibration)
 

@@ -55,14 +55,15 @@ class Interval:
         Returns:
             None where no bin of a curve is above the noise of the truth.
         """
+        mean = np.asarray(self.mean, float)
         total = np.sqrt(factor**2 * self.parameter + self.md + np.asarray(error) ** 2)
         ends = []
         for level in LEVELS:
             half = stats.t.ppf(0.5 + level / 200, self.dof) * total
-            ends += [self.mean - half, self.mean + half]
-        nothing = np.zeros_like(self.mean)
+            ends += [np.asarray(mean - half), np.asarray(mean + half)]
+        nothing = np.zeros_like(mean)
         made = Estimate(
-            self.mean, total, nothing, nothing, nothing, *ends, draws=2, values=self.mean[None]
+            mean, np.asarray(total), nothing, nothing, nothing, *ends, draws=2, values=mean[None]
         )
         found = coverage(made, np.asarray(truth), np.asarray(error))
         if found is None:
@@ -77,6 +78,16 @@ class Interval:
 
 MISSED = {"68": 0.0, "95": 0.0, "width": float("nan"), "points": 0}
 """A set whose draws were not stable enough for an interval: it holds nothing."""
+
+
+def expected(level: int, draws: int) -> float:
+    """How often Student's interval of so many draws holds a truth that is one more of them.
+
+    Their mean is off by a ``1/draws`` of the variance, which the interval does not know.
+    """
+    dof = draws - 1
+    reach = stats.t.ppf(0.5 + level / 200, dof) / np.sqrt(1 + 1 / draws)
+    return float(1 - 2 * stats.t.sf(reach, dof))
 
 
 class Share(NamedTuple):

@@ -187,9 +187,7 @@ class Runner:
             key.removeprefix("log_sigma_"): np.exp(np.asarray(x, float))
             for key, x in params["noise"].items()
         }
-        made = Committee(
-            self.potential, params["potential"], self.train.shift, noise, name=name
-        )
+        made = Committee(self.potential, params["potential"], self.train.shift, noise, name=name)
         stress = self.train.batch.stress is not None
         frames = [*self.split.test, *self.split.out, *self.split.calibration]
         predicted = made.predict(frames, stress=stress)

@@ -192,9 +192,7 @@ class Ethanol:
         """What ships with the examples at 300 K; at 500 K averages of all that was sampled."""
         if place == "away":
             with np.load(GIVEN / "reference.npz") as stored:
-                return {
-                    name: (stored[key], stored[f"{key}_error"]) for name, key in KEYS.items()
-                }
+                return {name: (stored[key], stored[f"{key}_error"]) for name, key in KEYS.items()}
         self._sampled  # noqa: B018 -- made here, before workers would all make it
         return self._averages
 
@@ -205,7 +203,9 @@ class Ethanol:
         look = jax.jit(jax.vmap(self._look))
         for one in self._sampled["in"]:
             # a block is 5 ps or what there is: longer than all but the slowest correlations
-            for piece in np.array_split(np.arange(len(one["energy"])), max(1, len(one["energy"]) // 50)):
+            for piece in np.array_split(
+                np.arange(len(one["energy"])), max(1, len(one["energy"]) // 50)
+            ):
                 energy = jnp.asarray(one["energy"][piece] - zero, float)
                 seen = look(jnp.asarray(one["positions"][piece], float), energy)
                 blocks.append(jax.tree.map(lambda x: np.asarray(x, float).mean(axis=0), seen))

@@ -98,9 +98,7 @@ def _ours(where: Path, files: dict[str, Path], epochs: int) -> dict:
 
     config, made = where / "ours.toml", where / "ours"
     shutil.rmtree(made, ignore_errors=True)  # what a killed run left would be resumed, in no time
-    text = CONFIG.format(
-        train=files["all"], test=files["test"], epochs=epochs, members=MEMBERS
-    )
+    text = CONFIG.format(train=files["all"], test=files["test"], epochs=epochs, members=MEMBERS)
     config.write_text(text, encoding="utf-8")
     fit = _stage(["fit", str(config), "--output", str(made)], where)
     page = _stage(["calibrate", str(made), "--data", str(files["test"]), "--out", str(made)], where)
@@ -130,9 +128,7 @@ def _apax(where: Path, files: dict[str, Path], epochs: int, patience: float) -> 
         "core_seconds": whole["core_seconds"] - train["core_seconds"],
     }
     made = where / "apax"
-    page = _stage(
-        ["calibrate", str(out), "--data", str(files["test"]), "--out", str(made)], where
-    )
+    page = _stage(["calibrate", str(out), "--data", str(files["test"]), "--out", str(made)], where)
     stages = {"train": train, "predict": predict, "calibration page": page}
     return {"stages": stages, "judged": _judged(made), "peer": report["peer"]}
 

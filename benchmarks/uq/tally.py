@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.common import markdown, number
 from benchmarks.uq.case import PLACES
-from benchmarks.uq.counting import LEVELS, MISSED, share
+from benchmarks.uq.counting import LEVELS, MISSED, expected, share
 
 CONTROL = "control: MD noise of one model"
 NARROW = "control: exact, a third as wide"
@@ -76,7 +76,13 @@ def _shares(each: Sequence[dict]) -> dict:
 
 def tables(case: dict) -> str:
     """Markdown: coverage at each temperature, and what each method costs."""
-    made = [f"**{case['title']}**, {case['sets']} training sets"]
+    draws = case["draws"]
+    right = " and ".join(f"{100 * expected(level, draws):.0f} %" for level in LEVELS)
+    made = [
+        f"**{case['title']}**, {case['sets']} training sets.  Of {draws} draws of a right posterior"
+        f" {right} is the rate to expect.  In brackets: 95 % intervals over training sets; ±: half"
+        " the 95 % interval over the value."
+    ]
     for place in PLACES:
         kelvin = f"{case['temperatures'][place]:.0f} K"
         where = f"trained and simulated at {kelvin}" if place == "in" else f"simulated at {kelvin}"
@@ -84,7 +90,7 @@ def tables(case: dict) -> str:
         rows = [
             (
                 row["method"],
-                *(_cell(row[place][o]) for o in case["observables"]),
+                *(_cell(row[place][o], draws) for o in case["observables"]),
                 f"{100 * row[place]['unstable']:.0f} %",
             )
             for row in case["rows"]
@@ -94,16 +100,16 @@ def tables(case: dict) -> str:
     return "\n\n".join(made)
 
 
-def _cell(given: dict) -> str:
-    """Shares with half their 95 % intervals, bold where the nominal share is outside; the
-    half-width of the 95 % interval over the value."""
+def _cell(given: dict, draws: int) -> str:
+    """Shares with their intervals, bold where all of it is below the rate to expect; the width."""
     if not given["sets"]:
         return "–"
     parts = []
     for level in LEVELS:
         mean, low, high = given[str(level)]
         text = f"{100 * mean:.0f} ({100 * low:.0f}–{100 * high:.0f})"
-        parts.append(text if low <= level / 100 <= high else f"**{text}**")
+        # too few is what matters; of too many the width tells
+        parts.append(text if high >= expected(level, draws) else f"**{text}**")
     width = given["width"]
     told = "" if width is None else f"; ± {100 * width:.2g} %"
     return ", ".join(parts) + told

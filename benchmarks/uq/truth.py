@@ -261,8 +261,8 @@ def _gathered(case: Case, folder: Path, own: tuple[str, ...]) -> dict:
     }
     return {
         "name": case.name, "title": case.title, "sets": case.sets,
-        "temperatures": case.temperatures, "settings": case.settings(),
-        "one_model": runner.cost_of_one_model(),
+        "draws": case.recipe.members, "temperatures": case.temperatures,
+        "settings": case.settings(), "one_model": runner.cost_of_one_model(),
         "rows": tally(found, [o.name for o in case.observables]),
         "observables": [o.name for o in case.observables],
     }  # fmt: skip

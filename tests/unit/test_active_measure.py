@@ -96,7 +96,7 @@ def test_noise_of_one_trajectory_passes_for_knowledge_unless_it_is_known():
 
 
 def test_few_draws_are_unbiased_and_an_unrelated_observable_tells_nothing():
-    sets = [measure_next(drawn(20, 100 + i)[0], "target", ERRORS, resamples=60) for i in range(150)]
+    sets = [measure_next(drawn(20, 100 + i)[0], "target", ERRORS, resamples=40) for i in range(100)]
     by_name = {name: [next(g for g in s if g.name == name) for s in sets] for name in ROWS}
     for name, row in ROWS.items():
         values = np.array([g.reduction for g in by_name[name]])
@@ -104,17 +104,17 @@ def test_few_draws_are_unbiased_and_an_unrelated_observable_tells_nothing():
         # a ratio of estimates keeps a bias of the order of 1 / draws, of what it estimates
         assert abs(values.mean() - exact(row, 0.4)) < 4 * error + 0.05 * exact(row, 0.4)
     nothing = by_name["other"]
-    assert np.mean([g.distinct for g in nothing]) < 0.08
+    assert np.mean([g.distinct for g in nothing]) < 0.1
     assert np.mean([g.low <= 0 <= g.high for g in nothing]) > 0.85
     assert np.mean([g.distinct for g in by_name["near"]]) > 0.95
     # the control: squares of sample covariances as they come promise 1 / 19 for nothing
     plain = []
-    for i in range(150):
+    for i in range(100):
         x = drawn(20, 100 + i)[0].values
         c = np.cov(x["target"], x["other"])
         plain.append(c[0, 1] ** 2 / (c[1, 1] + 0.16) / c[0, 0])
     assert np.mean(plain) > 0.03
-    assert abs(np.mean([g.reduction for g in nothing])) < 0.012
+    assert abs(np.mean([g.reduction for g in nothing])) < 0.015
 
 
 def test_curves_of_more_points_than_draws_promise_nothing_by_chance():
@@ -198,3 +198,7 @@ def test_observables_of_trajectories_share_their_noise():
     assert observed.noise("a", "a").item() == pytest.approx(expected, rel=0.3)
     assert observed.noise("a", "b").item() == pytest.approx(0.25 / replicas, rel=0.3)
     assert observed.noise("b", "a").item() == observed.noise("a", "b").item()
+    with pytest.raises(UserError, match="no averages of c"):
+        observe([MeanEnergy("c")], made, context)
+    with pytest.raises(UserError, match="no draw is stable"):
+        observe(pair, made._replace(reason=reason + 1), context)
