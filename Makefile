@@ -3,6 +3,7 @@
 # make bench-samplers   speed, memory and experiments of the samplers, in their quick setting
 # make bench-md   cost of batched MD, beside LAMMPS and OpenMM
 # make bench-trainers   the trainers' experiments, in their quick setting
+# make bench-uq  whether intervals hold the truth, uncertainties grow with errors, and what it costs
 # make check  what CI runs besides: lint, types, import contracts, the wheel
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ STAMP = $(VENV)/.installed
 # the documentation's numbers are those of benchmarks/results, which takes OUT=benchmarks/results
 OUT ?= runs/benchmarks
 
-.PHONY: demo test test-slow check lint wheel bench-md bench-samplers bench-potentials bench-accuracy bench-trainers clean
+.PHONY: demo test test-slow check lint wheel bench-md bench-samplers bench-potentials bench-accuracy bench-trainers bench-uq clean
 
 demo: $(STAMP)
 	$(BIN)/bayespot run examples/ethanol.toml
@@ -42,6 +43,10 @@ bench-trainers: $(STAMP)
 	for name in difftre observed coarse_grained alanine stable; do \
 	  $(BIN)/python -m benchmarks.$$name --setting quick --out $(OUT) || exit 1; \
 	done
+
+bench-uq: $(STAMP)
+	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh apax  # the table says so where it fails
+	$(BIN)/python -m benchmarks.uq --setting quick --out $(OUT)
 
 bench-samplers: $(STAMP)
 	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh jax-sgmc  # the table says so where it fails

@@ -1,8 +1,8 @@
 """Members of one potential, draws or networks, as others use them: loaded, predicting.
 
-A run directory holds all that takes: ``posterior.nc`` the parameters, ``potential.json`` the formula
-with its fixed numbers, ``recalibration.json`` what was learnt about their uncertainties.  The
-training data are not needed.
+A run directory holds all that takes: ``posterior.nc`` the parameters, ``potential.json`` the
+formula with its fixed numbers, ``recalibration.json`` what was learnt about their uncertainties.
+The training data are not needed.
 """
 
 from __future__ import annotations

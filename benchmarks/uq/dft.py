@@ -84,8 +84,8 @@ def cases(quick: bool) -> list[Case]:
         "Laplace",
     )  # fmt: skip
     recipe = Recipe(
-        members=4 if quick else 8, adam=600 if quick else 8000, learning_rate=5e-3,
-        steps=200 if quick else 4000, batch_size=2 if quick else 4, first=1e-4, last=1e-5,
+        members=4 if quick else 8, adam=1500 if quick else 8000, learning_rate=5e-3,
+        steps=300 if quick else 4000, batch_size=2 if quick else 4, first=1e-4, last=1e-5,
         last_layer="potential/readout1",
     )  # fmt: skip
     methods, features = (few, 16) if quick else (every, 32)
@@ -95,7 +95,7 @@ def cases(quick: bool) -> list[Case]:
         for name in (("silicon",) if quick else ("silicon", "germanium"))
     ]  # fmt: skip
     molecule = dataclasses.replace(
-        recipe, adam=1500 if quick else 8000, steps=400 if quick else 4000
+        recipe, adam=4000 if quick else 8000, steps=600 if quick else 4000
     )
     return [
         *crystals,

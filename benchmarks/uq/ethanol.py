@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.util
+import itertools
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -170,7 +171,7 @@ class Ethanol:
         counts = (self.size.train, self.size.validation, self.size.calibration)
         ends = number * sum(counts) + np.cumsum([0, *counts])
         frames = self._frames("in")
-        parts = [frames[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+        parts = [frames[a:b] for a, b in itertools.pairwise(ends)]
         shift = data.fit_shift(parts[0])
         train, validation, calibration = (make_dataset(p, shift, 5.0).batch for p in parts)
         wide = dist.Exponential(1.0)

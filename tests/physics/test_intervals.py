@@ -140,8 +140,8 @@ def test_frames_of_md_and_simulated_draws_agree(x64):
     nvt, length = NVT(300.0, 40.0, friction=0.02), Length(6000, 1000, stride=20, blocks=6)
     starts = jnp.zeros((1, 4, ATOMS, 3)) + 0.1
     one = simulate(
-        jax.random.key(0), mean, jax.tree.map(lambda x: x[None], params), _system(), nvt, length, [],
-        starts=starts, keep=1,
+        jax.random.key(0), mean, jax.tree.map(lambda x: x[None], params), _system(), nvt, length,
+        [], starts=starts, keep=1,
     )  # fmt: skip
     made = reweighted(Wells(), params, mean, params, _system(), one, [SIZE], CONTEXT)
     each = simulate(

@@ -9,7 +9,7 @@ import pytest
 from ase.build import bulk
 
 from bayespot.errors import UserError
-from bayespot.md import REASONS, NVE, NVT, Length, Monitor, simulate, watched
+from bayespot.md import NVE, NVT, REASONS, Length, Monitor, simulate, watched
 from bayespot.neighbors import allocate
 from bayespot.observables import MeanEnergy
 from bayespot.potentials import CommitteeMean, Fallback, LennardJones, energy_and_forces
@@ -29,7 +29,10 @@ def _params(draws=1):
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (draws, 3)), made)
 
 
-def _run(monitor, potential=MEAN, params=None, length=Length(60, stride=5, blocks=3), **more):
+LENGTH = Length(60, stride=5, blocks=3)
+
+
+def _run(monitor, potential=MEAN, params=None, length=LENGTH, **more):
     more = {"ensemble": HOT, "replicas": 2, "keep": 1, **more}
     ensemble = more.pop("ensemble")
     return simulate(

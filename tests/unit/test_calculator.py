@@ -265,6 +265,7 @@ EDITS = {
 }
 
 
+@pytest.mark.slow
 def test_every_change_is_noticed(lists):
     """One calculator through all changes, against new ones; those agree with ``predict``."""
     committee = argon()
