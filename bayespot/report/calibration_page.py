@@ -58,6 +58,7 @@ def render(assessment: dict[str, Any]) -> str:
     environment.filters |= {
         "sig": significant,
         "headline": text.headline,
+        "method_headline": text.method_headline,
         "number": text.number,
         "interval": text.interval,
         "recalibration": text.recalibration,

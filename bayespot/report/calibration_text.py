@@ -28,6 +28,23 @@ def headline(verdict: dict[str, Any]) -> str:
     return f"Stretch by {sig(factor, 2)}" if factor >= 1 else f"Shrink to {sig(factor, 2)}"
 
 
+def method_headline(method: dict[str, Any]) -> str:
+    """That of a method: a factor is told for what it is a factor of."""
+    verdict = method["verdict"]
+    if verdict["kind"] != "stretch":
+        return headline(verdict)
+    parts = [q for q in method["quantities"] if q["verdict"]["kind"] == "stretch"]
+    factors = [q["verdict"]["stretch"] for q in parts]
+    alike = max(factors) <= 1.4 * min(factors)
+    trusted = any(q["verdict"]["kind"] == "trust" for q in method["quantities"])
+    if alike and not trusted:
+        return headline(verdict)
+    if alike and len(parts) <= 2:
+        word, _, rest = headline(verdict).partition(" ")
+        return f"{word} {' and '.join(q['label'] for q in parts)} {rest}"
+    return "Stretch each quantity by its own factor"
+
+
 def names(assessment: dict[str, Any]) -> list[str]:
     """Quantities of all methods, in the order of the first that has them."""
     return list(dict.fromkeys(q["name"] for m in assessment["methods"] for q in m["quantities"]))
@@ -105,7 +122,7 @@ def summary(assessment: dict[str, Any]) -> list[str]:
     """Lines for a terminal, the verdict first."""
     lines = []
     for method in assessment["methods"]:
-        lines.append(f"{headline(method['verdict'])} - {method['name']}")
+        lines.append(f"{method_headline(method)} - {method['name']}")
         lines.append(f"  {method['verdict']['sentence']}")
         lines += [f"  - {reason}" for reason in method["verdict"]["reasons"]]
         lines.append(f"  {method['members']} members, {recalibration(method)}")
@@ -144,7 +161,7 @@ def _markdown(assessment: dict[str, Any]) -> Iterator[str]:
     yield f"{data['frames']} frames of `{data['file']}`, seed {assessment['seed']}."
     for method in assessment["methods"]:
         yield ""
-        yield f"## {headline(method['verdict'])}: {method['name']}"
+        yield f"## {method_headline(method)}: {method['name']}"
         yield ""
         yield f"{method['verdict']['sentence']}"
         yield ""

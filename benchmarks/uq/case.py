@@ -39,14 +39,45 @@ class TrainingSet:
 class Case(Protocol):
     """A potential that is known, and a model that learns it."""
 
-    name: str
-    title: str
-    recipe: Recipe
-    methods: tuple[str, ...]
-    sets: int
-    temperatures: dict[Place, float]
-    observables: tuple[Observable, ...]
-    blocks: int
+    @property
+    def name(self) -> str:
+        """For files."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """For tables."""
+        ...
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the package's methods are run."""
+        ...
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Which are, by name."""
+        ...
+
+    @property
+    def sets(self) -> int:
+        """Training sets."""
+        ...
+
+    @property
+    def temperatures(self) -> dict[Place, float]:
+        """K."""
+        ...
+
+    @property
+    def observables(self) -> tuple[Observable, ...]:
+        """What is simulated."""
+        ...
+
+    @property
+    def blocks(self) -> int:
+        """Time blocks that MD noise of one model is known from."""
+        ...
 
     def settings(self) -> dict[str, Any]:
         """What stored numbers depend on."""

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -26,13 +25,13 @@ from bayespot.likelihood import EnergyForces
 from bayespot.posterior import Posterior
 from bayespot.potentials import Potential, SchNet
 from bayespot.prior import WeightPrior
-from benchmarks.common import Setting, markdown, number
+from benchmarks.common import Setting
+from benchmarks.uq.dft_table import summary
 from benchmarks.uq.methods import Methods, Recipe, members
 from benchmarks.uq.store import kept
 from benchmarks.uq.timing import Clock
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
-KINDS = ("forces", "energy", "stress")
 AFTER = ", recalibrated"
 VERSION = 1
 
@@ -226,28 +225,6 @@ def labels(frames: Sequence[Frame], test: int, out: int) -> Labels:
     )  # fmt: skip
 
 
-def summary(method: dict) -> dict:
-    """What the table shows of one method of an assessment."""
-    made: dict[str, Any] = {"method": method["name"], "verdict": method["verdict"]["kind"]}
-    for quantity in method["quantities"]:
-        if quantity["name"] not in KINDS:
-            continue
-        domains = quantity["groups"].get("domain", {})
-        made[quantity["name"]] = {
-            "unit": quantity["unit"],
-            **{k: quantity["metrics"].get(k) for k in ("spearman", "ood_auroc", "ause")},
-            **{
-                domain: {
-                    k: given["metrics"].get(k)
-                    for k in ("rmse", "mean_squared_z", "coverage_68", "coverage_95", "sharpness")
-                }
-                | {"count": given["count"]}
-                for domain, given in domains.items()
-            },
-        }
-    return made
-
-
 def run(setting: Setting, folder: Path) -> dict:
     """Every method of every case."""
     if not DATA.is_dir():
@@ -275,54 +252,3 @@ def _counts(parts: Split) -> str:
         kinds = Counter(_kind(f) for f in getattr(parts, field.name))
         told.append(f"{field.name} " + ", ".join(f"{n} {k}".strip() for k, n in kinds.items()))
     return "; ".join(told)
-
-
-def table(result: dict) -> str:
-    """Errors and what is said of them, in distribution and out of it."""
-    made = []
-    for case in result["cases"]:
-        head = (
-            f"{case['name']}, out of distribution: {case['outside']}",
-            *("quantity", "RMSE in", "out", "mean z² in", "out", "in 95 %: in", "out"),
-            "Spearman", "AUROC out", "gradients / one model", "core s",
-        )  # fmt: skip
-        rows = []
-        for name, given in case["methods"].items():
-            for row in given["rows"]:
-                own = row["method"] == name
-                for kind in KINDS:
-                    if kind in row:
-                        rows.append(_line(row, kind, own, given, case["one_model"]))
-        made.append(markdown(head, rows))
-    return "\n\n".join(made)
-
-
-def _line(row: dict, kind: str, own: bool, cost: dict, one: dict) -> tuple[str, ...]:
-    q = row[kind]
-    scale, unit = (1e3, "m" + q["unit"]) if q["unit"].startswith("eV") else (1.0, q["unit"])
-    by = [q.get(domain, {}) for domain in ("in", "out")]
-    first = kind == KINDS[0] and own
-    return (
-        row["method"] if kind == KINDS[0] else "",
-        f"{kind} ({unit})",
-        *(_value(d, "rmse", scale) for d in by),
-        *(_value(d, "mean_squared_z") for d in by),
-        *(_value(d, "coverage_95", 100) for d in by),
-        _interval(q["spearman"]),
-        _interval(q["ood_auroc"]),
-        f"{cost['gradients'] / one['gradients']:.1f}" if first else "",
-        number(cost["core_seconds"]) if first else "",
-    )
-
-
-def _value(given: dict, name: str, scale: float = 1.0) -> str:
-    metric = given.get(name)
-    return "–" if not metric or metric["value"] is None else number(scale * metric["value"])
-
-
-def _interval(metric: dict | None) -> str:
-    if not metric or metric["value"] is None:
-        return "–"
-    low, high = metric["low"], metric["high"]
-    ends = "" if low is None or high is None else f" ({low:.2f}–{high:.2f})"
-    return f"{metric['value']:.2f}{ends}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import perform
-from benchmarks.uq import figures, store, tally, truth
+from benchmarks.uq import dft_table, figures, store, tally, truth
 
 PARTS = ("coverage", "dft", "route")
 
@@ -49,9 +49,7 @@ def table(result: dict) -> str:
     if part == "coverage":
         return "\n\n".join(tally.tables(case) for case in result["cases"])
     if part == "dft":
-        from benchmarks.uq import dft
-
-        return dft.table(result)
+        return dft_table.table(result)
     from benchmarks.uq import route
 
     return route.table(result)

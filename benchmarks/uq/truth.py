@@ -200,13 +200,13 @@ def make_cases(setting: Setting, folder: Path, sets: int | None) -> list[Case]:
     """What the setting affords."""
     import dataclasses
 
-    from benchmarks.uq import argon
+    from benchmarks.uq import argon, fluid
 
     quick = setting == "quick"
-    size = argon.Size() if quick else argon.Size(steps=4800, reference_steps=32000)
+    size = fluid.Size() if quick else fluid.Size(steps=4800, reference_steps=32000)
     if sets is not None:
         size = dataclasses.replace(size, sets=sets)
-    made: list[Case] = [*argon.cases(argon.Truth(size, folder), quick)]
+    made: list[Case] = [*argon.cases(fluid.Truth(size, folder), quick)]
     if not quick:
         from benchmarks.uq import ethanol
 

@@ -308,7 +308,7 @@ def test_markdown_and_page_hold_every_metric(made, written):
     for name, path in written.items():
         said, html = path.with_suffix(".md").read_text(encoding="utf-8"), path.read_text()
         for method in made[name]["methods"]:
-            assert f"## {text.headline(method['verdict'])}: {method['name']}" in said
+            assert f"## {text.method_headline(method)}: {method['name']}" in said
             for q in method["quantities"]:
                 factor, _ = text.shown_unit(made[name], q["name"])
                 for metric, m in q["metrics"].items():
@@ -366,3 +366,20 @@ def test_a_method_keeps_its_colour_where_another_lacks_the_quantity(made):
     section = html[html.index('<section class="quantity" id="forces"') :].split("</section>")[0]
     assert "var(--method1)" in section
     assert "var(--method0)" not in section
+
+
+def test_a_factor_is_told_for_what_it_is_a_factor_of():
+    def method(**kinds):
+        parts = [
+            {"label": name.replace("_", " "), "verdict": {"kind": kind, "stretch": factor}}
+            for name, (kind, factor) in kinds.items()
+        ]
+        worst = max((q["verdict"]["stretch"] or 0) for q in parts)
+        return {"verdict": {"kind": "stretch", "stretch": worst}, "quantities": parts}
+
+    alone = method(stress=("stretch", 43.0), forces=("trust", None))
+    assert text.method_headline(alone) == "Stretch stress by 43"
+    both = method(forces=("stretch", 2.0), force_vectors=("stretch", 2.1))
+    assert text.method_headline(both) == "Stretch by 2.1"
+    apart = method(forces=("stretch", 2.0), stress=("stretch", 43.0))
+    assert text.method_headline(apart) == "Stretch each quantity by its own factor"
