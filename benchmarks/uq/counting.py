@@ -116,4 +116,4 @@ def share(values: Sequence[float]) -> Share:
     z = stats.norm.ppf(0.975)
     centre = (p + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * np.sqrt(p * (1 - p) / count + z**2 / (4 * count**2))
-    return Share(p, max(0.0, centre - half), min(1.0, centre + half))
+    return Share(p, float(max(0.0, centre - half)), float(min(1.0, centre + half)))

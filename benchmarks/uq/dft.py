@@ -27,7 +27,8 @@ from bayespot.potentials import Potential, SchNet
 from bayespot.prior import WeightPrior
 from benchmarks.common import Setting
 from benchmarks.uq.dft_table import summary
-from benchmarks.uq.methods import Methods, Recipe, members
+from benchmarks.uq.found import members
+from benchmarks.uq.methods import Methods, Recipe
 from benchmarks.uq.store import kept
 from benchmarks.uq.timing import Clock
 

@@ -58,8 +58,8 @@ class Size:
     train: int = 8
     validation: int = 4
     calibration: int = 8
-    force_noise: float = 0.02
-    energy_noise: float = 0.05
+    force_noise: float = 0.03
+    energy_noise: float = 0.06
     steps: int = 1200
     equilibration: int = 240
     reference_steps: int = 8000

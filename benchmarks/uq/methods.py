@@ -293,20 +293,3 @@ def _told(draws: Draws, gradients: int, start: _Start | None = None) -> Draws:
     """``earlier`` are the seconds of a start that was there already."""
     told = {"gradients": gradients, "earlier": {} if start is None else start.clock}
     return dataclasses.replace(draws, provenance=told)
-
-
-def members(found: Any, most: int) -> tuple[Any, dict]:
-    """(parameters with a leading draw axis, what is known of the cost) of what a method gave.
-
-    ``Draws``, or parameters: {"potential": ..., "noise": ...}, or those of the potential alone.
-
-    Raises:
-        UserError: no chain of the draws is healthy.
-    """
-    if isinstance(found, Draws):
-        return found.flat(most), found.provenance
-    if not (isinstance(found, dict) and "potential" in found):
-        found = {"potential": found}
-    count = len(jax.tree.leaves(found)[0])
-    pick = np.linspace(0, count - 1, min(most, count)).round().astype(int)
-    return jax.tree.map(lambda x: np.asarray(x)[pick], found), {}

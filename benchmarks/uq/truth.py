@@ -22,7 +22,8 @@ from bayespot.uncertainty import draw_values, estimate
 from benchmarks.common import Setting
 from benchmarks.uq.case import PLACES, Case, TrainingSet
 from benchmarks.uq.counting import MISSED, Interval
-from benchmarks.uq.methods import Method, Methods, members
+from benchmarks.uq.found import members
+from benchmarks.uq.methods import Method, Methods
 from benchmarks.uq.store import kept
 from benchmarks.uq.timing import Clock
 

@@ -13,7 +13,7 @@ from bayespot.uncertainty import estimate
 from benchmarks.uq import argon, curves, fluid
 from benchmarks.uq.case import PLACES
 from benchmarks.uq.counting import MISSED, Interval, expected, share
-from benchmarks.uq.methods import members
+from benchmarks.uq.found import members
 from benchmarks.uq.store import kept
 from benchmarks.uq.tally import AFTER, CONTROL, NARROW, tables, tally
 
@@ -121,8 +121,8 @@ def test_all_or_none_of_twenty_still_has_an_error_bar(inside, low):
 
 def test_sets_without_an_interval_hold_nothing():
     good = _set(_simulated(np.random.default_rng(0)))
-    broken = {p: {"unstable": 1.0, "curve": dict.fromkeys(good["in"]["curve"], MISSED)}
-              for p in PLACES}  # fmt: skip
+    nothing = {"unstable": 1.0, "curve": dict.fromkeys(("plain", "recalibrated", "noise"), MISSED)}
+    broken = {p: nothing for p in PLACES}
     failed = {"failed": "all chains diverged", "seconds": 1.0, "core_seconds": 1.0}
     row = tally({"x": [good, {**good, **broken}, failed]}, ["curve"])[0]
     assert row["failed"] == 1
