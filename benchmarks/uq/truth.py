@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
@@ -61,6 +62,8 @@ class Runner:
         """One method on one training set."""
         where = self.folder / f"{number:03d}-{_file(name)}.json"
         depends = {"version": VERSION, "method": name, "case": self.case.settings()}
+        if name in self.given:
+            depends["source"] = _digest(self.given[name])
         return kept(where, depends, lambda: self._one(number, name))
 
     def cost_of_one_model(self) -> dict:
@@ -191,6 +194,14 @@ def load(name: str) -> Method:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise SystemExit(f"--method {name}: {error}; give MODULE:CALLABLE") from error
+
+
+def _digest(method: Method) -> str | None:
+    """Of the file that the user wrote: another one is another method."""
+    code = getattr(method, "__code__", None)
+    if code is None:
+        return None
+    return hashlib.sha256(Path(code.co_filename).read_bytes()).hexdigest()
 
 
 def _file(name: str) -> str:

@@ -122,7 +122,7 @@ def test_all_or_none_of_twenty_still_has_an_error_bar(inside, low):
 def test_sets_without_an_interval_hold_nothing():
     good = _set(_simulated(np.random.default_rng(0)))
     nothing = {"unstable": 1.0, "curve": dict.fromkeys(("plain", "recalibrated", "noise"), MISSED)}
-    broken = {p: nothing for p in PLACES}
+    broken = dict.fromkeys(PLACES, nothing)
     failed = {"failed": "all chains diverged", "seconds": 1.0, "core_seconds": 1.0}
     row = tally({"x": [good, {**good, **broken}, failed]}, ["curve"])[0]
     assert row["failed"] == 1
