@@ -62,8 +62,6 @@ def picture(
         draw: onto matplotlib's axes.
         left: room for the labels of the vertical axis, as a fraction of the width.
     """
-    import matplotlib as mpl
-
     ink, soft = COLORS["ink"], COLORS["soft"]
     colors: Any = {"text.color": ink, "axes.labelcolor": ink, "axes.edgecolor": soft,
               "xtick.color": soft, "ytick.color": soft, "xtick.labelcolor": ink,
@@ -75,8 +73,7 @@ def picture(
         axes.figure.set_layout_engine("none")
         axes.set_position((left, 0.19, 0.945 - left, 0.78))
 
-    with mpl.rc_context(colors):
-        text = _svg(placed, SIZE, html.escape(alt), mark)
+    text = _svg(placed, SIZE, html.escape(alt), mark, more=colors)
     for name, code in COLORS.items():
         text = text.replace(code, f"var(--{name})")
     for i, code in enumerate(METHODS):

@@ -20,19 +20,31 @@ ABOVE: Any = {"frameon": False, "fontsize": 9, "ncols": 4, "loc": "lower center"
 """A legend that hides nothing."""
 
 
+def own_style(salt: str, more: dict[str, Any] | None = None) -> Any:
+    """A context of matplotlib with its own defaults, whatever the caller's are, and fixed ids:
+    equal numbers give an equal page."""
+    import matplotlib.style
+
+    return matplotlib.style.context(["default", {**settings(salt), **(more or {})}])
+
+
 def settings(salt: str) -> Any:
-    """Of matplotlib: fixed ids, so that equal numbers give an equal page."""
+    """Of matplotlib: what all figures have in common."""
     return {"svg.hashsalt": salt, "svg.fonttype": "none", "font.family": "sans-serif",
             "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
 
 
 def _svg(
-    draw: Callable[[Any], None], size: tuple[float, float], alt: str, mark: str, panels: int = 1
+    draw: Callable[[Any], None],
+    size: tuple[float, float],
+    alt: str,
+    mark: str,
+    panels: int = 1,
+    more: dict[str, Any] | None = None,
 ) -> str:
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(settings(alt)):
+    with own_style(alt, more):
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(1, panels)
         draw(axes)

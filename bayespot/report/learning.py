@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bayespot.files import write_atomically, write_text
-from bayespot.report.figures import BAND, INK, REFERENCE, SOFT, settings
+from bayespot.report.figures import BAND, INK, REFERENCE, SOFT, own_style
 from bayespot.report.table import rounded, significant
 
 Record = dict[str, Any]
@@ -146,13 +146,12 @@ def _milli(value: float) -> str:
 
 
 def _figure(folder: Path, made: Record) -> None:
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     rounds = made["rounds"]
     sizes = [r["frames"]["train"] for r in rounds]
     names = list(made["half_width"]) or list(rounds[-1]["observables"])[:3]
-    with mpl.rc_context(settings("learn")):
+    with own_style("learn"):
         figure = Figure(figsize=(4.4 * (1 + len(names)), 3.5), layout="constrained")
         each = figure.subplots(1, 1 + len(names), squeeze=False)[0]
         for axes, name in zip(each, names, strict=False):

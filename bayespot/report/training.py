@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bayespot.files import write_atomically
-from bayespot.report.figures import BAND, INK, REFERENCE, SOFT, settings
+from bayespot.report.figures import BAND, INK, REFERENCE, SOFT, own_style
 from bayespot.units import GPA
 
 Draw = Callable[[Any], None]
@@ -38,10 +38,9 @@ def write(folder: Path, history: dict[str, np.ndarray], report: dict[str, Any]) 
 
 
 def _save(stem: Path, panels: list[Draw], size: tuple[float, float]) -> None:
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(settings(stem.name)):
+    with own_style(stem.name):
         figure = Figure(figsize=(size[0] * len(panels), size[1]), layout="constrained")
         each = figure.subplots(1, len(panels), squeeze=False)[0]
         for draw, axes in zip(panels, each, strict=True):

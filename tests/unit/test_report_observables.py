@@ -184,3 +184,15 @@ def test_references_of_surfaces_and_of_free_energies(tmp_path):
     np.savez(path, f=holes, f_error=np.zeros(12))
     with pytest.raises(UserError, match="another shape"):
         build.reference(known, [free])
+
+
+def test_figures_do_not_depend_on_the_style_of_the_caller():
+    import matplotlib as mpl
+
+    numbers = {"title": "u", "unit": "eV", "mean": 1.0, "low68": 0.9, "high68": 1.1, "low95": 0.8,
+               "high95": 1.2}  # fmt: skip
+    plain = figures.number("u", numbers)
+    with mpl.rc_context({"font.size": 20, "axes.edgecolor": "red", "figure.dpi": 30}):
+        assert figures.number("u", numbers) == plain
+        assert mpl.rcParams["font.size"] == 20
+    assert figures.number("u", {**numbers, "mean": 1.05}) != plain
