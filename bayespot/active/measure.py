@@ -148,6 +148,11 @@ def _gain(
         x, y, noise, observed.noise(target, target), observed.noise(name, name),
         observed.noise(target, name), components,
     )  # fmt: skip
+    if not problem.variance(x) > 0:
+        raise UserError(
+            f"the draws' {target} differs by no more than the noise of their MD",
+            "Simulate longer, or ask about another target: no measurement can be seen to help",
+        )
     here = problem.reduction(x, y)
     plain = problem.reduction(x, y, debias=False)
     label = np.arange(len(x)) if cluster is None else np.unique(cluster, return_inverse=True)[1]

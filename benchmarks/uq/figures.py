@@ -14,26 +14,29 @@ COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, RED, BLACK)
 
 
 def coverage(case: dict, out: Path) -> str:
-    """Shares of sets whose 95 % interval holds the truth, of every method and observable."""
+    """Shares of sets whose intervals hold the truth, of every method and observable."""
     rows, names = case["rows"][::-1], case["observables"]
     fig, axes = plt.subplots(
         1, len(names), figsize=(2.1 * len(names) + 2.2, 0.24 * len(rows) + 1.1), sharey=True
     )
     y = np.arange(len(rows))
     for ax, name in zip(axes, names, strict=True):
-        ax.axvline(0.95, color=GREY, ls="--", lw=1)
+        for nominal in (0.68, 0.95):
+            ax.axvline(nominal, color=GREY, ls="--", lw=1)
         for place, colour, shift in zip(PLACES, (BLUE, ORANGE), (0.15, -0.15), strict=True):
             for at, row in zip(y, rows, strict=True):
                 if not row[place][name]["sets"]:
                     continue
-                mean, low, high = row[place][name]["95"]
-                ax.plot([low, high], [at + shift] * 2, color=colour, lw=1)
                 kelvin = f"{case['temperatures'][place]:.0f} K"
-                ax.plot(mean, at + shift, "o", ms=3, color=colour, label=kelvin if at == 0 else "")
-        ax.set(title=name, xlim=(0, 1.02), xlabel="sets with the truth in 95 %")
+                for level, fill in (("95", colour), ("68", "white")):
+                    mean, low, high = row[place][name][level]
+                    ax.plot([low, high], [at + shift] * 2, color=colour, lw=1, alpha=0.6)
+                    label = kelvin if at == 0 and level == "95" else ""
+                    ax.plot(mean, at + shift, "o", ms=3.5, mec=colour, mfc=fill, label=label)
+        ax.set(title=name, xlim=(0, 1.02), xlabel="truth in 95 % (68 %: hollow)")
         ax.grid(axis="y", color=LIGHT, lw=0.5)
     axes[0].set_yticks(y, [row["method"] for row in rows])
-    axes[0].legend(loc="lower left")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncol=2)
     name = f"uq_coverage_{case['name']}.png"
     fig.savefig(out / name)
     plt.close(fig)

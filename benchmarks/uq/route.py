@@ -53,7 +53,7 @@ class TooLong(Exception):
 def run(setting: Setting, folder: Path) -> dict:
     """Ours and, where it is installed, the peer's."""
     quick = setting == "quick"
-    frames, epochs, patience = (100, 20, 300) if quick else (500, 200, 7200)
+    frames, epochs, patience = (100, 10, 180) if quick else (500, 200, 7200)
     where = (folder / setting / "route").resolve()
     where.mkdir(parents=True, exist_ok=True)
     files = _files(where, frames, 100 if quick else 250)
