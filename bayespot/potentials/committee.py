@@ -96,26 +96,11 @@ class CommitteeMean(Potential):
 
 
 @dataclasses.dataclass(frozen=True)
-class WeightedBaseline(Potential):
-    """A baseline potential that the committee corrects as far as its members agree.
-
-    ``U = U_b + s^2 (U_mean - U_b) / (s^2 + sigma^2)`` with ``sigma`` the standard deviation
-    (ddof=1) of the members' energies (Imbalzano et al. 2021, J. Chem. Phys. 154, 074102, eq. 12).
-    Energies of large systems disagree more: ``s`` is of the whole system.
-
-    Attributes:
-        committee: the members.
-        baseline: a potential that is crude and safe.
-        baseline_error: s, how far its energy may be wrong, eV.
-    """
+class _WithBaseline(Potential):
+    """A committee and another potential; parameters under ``members`` and ``baseline``."""
 
     committee: CommitteeMean
     baseline: Potential
-    baseline_error: float
-
-    def __post_init__(self) -> None:
-        if not self.baseline_error > 0:
-            raise ValueError(f"baseline_error must be positive, not {self.baseline_error}")
 
     @property
     def cutoff(self) -> float:
@@ -134,6 +119,27 @@ class WeightedBaseline(Potential):
     def init(self, key: jax.Array, system: System) -> Params:
         """Of the members, and of the baseline."""
         return _pair(key, system, self.committee, self.baseline)
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightedBaseline(_WithBaseline):
+    """A baseline potential that the committee corrects as far as its members agree.
+
+    ``U = U_b + s^2 (U_mean - U_b) / (s^2 + sigma^2)`` with ``sigma`` the standard deviation
+    (ddof=1) of the members' energies (Imbalzano et al. 2021, J. Chem. Phys. 154, 074102, eq. 12).
+    Energies of large systems disagree more: ``s`` is of the whole system.
+
+    Attributes:
+        committee: the members.
+        baseline: a potential that is crude and safe.
+        baseline_error: s, how far its energy may be wrong, eV.
+    """
+
+    baseline_error: float
+
+    def __post_init__(self) -> None:
+        if not self.baseline_error > 0:
+            raise ValueError(f"baseline_error must be positive, not {self.baseline_error}")
 
     def atomic_energies(
         self, params: Params, system: System, neighbors: Neighbors
@@ -198,7 +204,7 @@ class Biased(Potential):
 
 
 @dataclasses.dataclass(frozen=True)
-class Fallback(Potential):
+class Fallback(_WithBaseline):
     """The mean of a committee, with another potential at hand.
 
     Its energy is the committee's.  A ``md.Monitor`` with the action "fall back" drives a trajectory
@@ -208,27 +214,6 @@ class Fallback(Potential):
         committee: the members.
         baseline: taken in their place.
     """
-
-    committee: CommitteeMean
-    baseline: Potential
-
-    @property
-    def cutoff(self) -> float:
-        """The longer one."""
-        return max(self.committee.cutoff, self.baseline.cutoff)
-
-    @property
-    def elements(self) -> frozenset[int] | None:
-        """Those that both know."""
-        return _common(self.committee, self.baseline)
-
-    def member_params(self, params: Params) -> Params:
-        """Of all members, leading axis."""
-        return params["members"]
-
-    def init(self, key: jax.Array, system: System) -> Params:
-        """Of the members, and of the baseline."""
-        return _pair(key, system, self.committee, self.baseline)
 
     def atomic_energies(
         self, params: Params, system: System, neighbors: Neighbors
