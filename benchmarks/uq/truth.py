@@ -234,8 +234,15 @@ def work(
     worker: int,
     workers: int,
 ) -> None:
-    """Every ``workers``-th training set of all cases."""
-    for case in make_cases(setting, folder, sets):
+    """Every ``workers``-th training set of all cases.
+
+    Workers begin with different cases: what one has compiled the others find.
+    """
+    jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    cases = make_cases(setting, folder, sets)
+    first = worker % len(cases)
+    for case in [*cases[first:], *cases[:first]]:
         runner = Runner(case, folder, own)
         if worker == 0:
             runner.cost_of_one_model()
