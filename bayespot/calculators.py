@@ -41,7 +41,7 @@ def named(text: str) -> Callable[[], Calculator]:
             f'there is no calculator "{text}"',
             f"Give {', '.join(XTB)}, or module:callable such as ase.calculators.emt:EMT",
         )
-    found: Any = _module(where, text)
+    found: Any = load_module(where, text)
     for part in what.split("."):
         found = getattr(found, part, None)
     if not callable(found):
@@ -77,7 +77,16 @@ def _xtb(method: str) -> Callable[[], Calculator]:
     return make
 
 
-def _module(where: str, text: str) -> Any:
+def load_module(where: str, text: str) -> Any:
+    """Import an installed module, one of the working directory, or a file that ends in .py.
+
+    Args:
+        where: the module or the file.
+        text: what the user wrote, for the message.
+
+    Raises:
+        UserError: whatever fails in it.
+    """
     try:
         if where.endswith(".py"):
             path = Path(where).resolve()

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from bayespot.cli_calibrate import calibrate
+from bayespot.cli_guard import Debug, guard
 from bayespot.cli_predict import predict
 from bayespot.errors import UserError
 
@@ -27,7 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Credible intervals for simulations with machine-learned potentials.",
 )
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 ConfigFile = Annotated[Path, typer.Argument(help="Configuration (TOML).", show_default=False)]
 
 
@@ -180,7 +180,7 @@ def _job(
             handler.close()
         done(made, folder, time.perf_counter() - started)
 
-    _guard(work, debug)
+    guard(work, debug)
 
 
 @app.command()
@@ -219,7 +219,7 @@ def validate(config: ConfigFile, debug: Debug = False) -> None:
         sizes = ", ".join(f"{len(part)} {name}" for name, part in frames.items())
         typer.echo(f"{config} is valid: {sizes} frames, {len(made)} observables")
 
-    _guard(work, debug)
+    guard(work, debug)
 
 
 def _validate_fit(config: Path) -> None:
@@ -287,34 +287,6 @@ def _observables(report: dict) -> None:  # type: ignore[type-arg]
     typer.echo("\n" + "\n".join(table(report["observables"])))
     if report.get("ways"):
         typer.echo("\n" + "\n".join(ways_table(report["ways"])))
-
-
-def _guard(work, debug: bool) -> None:  # type: ignore[no-untyped-def]
-    """Run; a user's mistake is one sentence and the fix, exit code 2."""
-    try:
-        work()
-    except UserError as error:
-        if debug:
-            raise
-        typer.echo(f"Error: {_line(error)}", err=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        typer.echo("\nInterrupted; the same command continues.", err=True)
-        raise typer.Exit(130) from None
-    except Exception as error:
-        if debug:
-            raise
-        typer.echo(
-            f"Error: {type(error).__name__}: {_line(error)}. This is a bug: run again with"
-            " --debug and report it.",
-            err=True,
-        )
-        raise typer.Exit(2) from None
-
-
-def _line(error: Exception) -> str:
-    """Its message on one line: messages of libraries that we quote may have several."""
-    return " ".join(str(error).split("\n"))
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bayespot.cli_guard import Debug, guard
 from bayespot.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,7 +60,6 @@ Name = Annotated[
 LabelKey = Annotated[str | None, typer.Option(help="Name of the label in the files.")]
 Seed = Annotated[int, typer.Option(help="Of the bootstrap, and of --fraction.")]
 Undo = Annotated[bool, typer.Option("--undo", help="Forget the recalibration that is stored.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def calibrate(
@@ -85,14 +85,12 @@ def calibrate(
     With --recalibrate-on or --fraction the standard deviations are recalibrated as well.
     For a run directory this is stored there and used by all who load it, until --undo.
     """
-    from bayespot.cli import _guard
-
     options = _Options(
         tuple(sources), data, recalibrate_on, fraction, method, per, conformal,
         tuple(filter(None, (ood_types or "").split(","))), ood, out, tuple(name or ()),
         {k: (v,) for k, v in (("energy", energy_key), ("forces", forces_key)) if v}, seed, undo,
     )  # fmt: skip
-    _guard(lambda: _work(options), debug)
+    guard(lambda: _work(options), debug)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from bayespot.cli_guard import Debug, guard
+
 Folder = Annotated[
     Path,
     typer.Argument(
@@ -32,7 +34,6 @@ Plain = Annotated[
     bool, typer.Option("--plain", help="Do not stretch uncertainties as a calibration said.")
 ]
 Short = Annotated[bool, typer.Option("--no-ensembles", help="Leave out what each member says.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def predict(
@@ -48,7 +49,6 @@ def predict(
     debug: Debug = False,
 ) -> None:
     """Predict structures of a file, with uncertainties and what each member says."""
-    from bayespot.cli import _guard
 
     def work() -> None:
         from bayespot.export.predicting import predict_file
@@ -61,4 +61,4 @@ def predict(
         for line in lines:
             typer.echo(line)
 
-    _guard(work, debug)
+    guard(work, debug)

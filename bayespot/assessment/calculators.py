@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from bayespot.assessment.sources import Report, Source
-from bayespot.calculators import _module, named
+from bayespot.calculators import load_module, named
 from bayespot.calibration import Predicted
 from bayespot.data import Frame
 from bayespot.errors import UserError
@@ -46,7 +46,7 @@ def from_python(path: Path) -> Source:
     Raises:
         UserError: a file that fails, or defines no such list.
     """
-    found = getattr(_module(str(path), str(path)), "calculators", None)
+    found = getattr(load_module(str(path), str(path)), "calculators", None)
     found = found() if callable(found) else found
     if not isinstance(found, list | tuple) or not found:
         raise UserError(f"{path} defines no list calculators", "Write calculators = [...] in it")
@@ -63,7 +63,7 @@ def _made(name: str) -> Any:
             if "which is no ASE calculator" not in error.problem:
                 raise
     module, _, what = where.rpartition(":")
-    found: Any = _module(module, where) if module else None
+    found: Any = load_module(module, where) if module else None
     for part in what.split("."):
         found = getattr(found, part, None)
     if not callable(found):

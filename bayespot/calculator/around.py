@@ -10,7 +10,7 @@ from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from bayespot.calculator.evaluate import Evaluated
-from bayespot.calculator.posterior import WithUncertainties, ensemble, means
+from bayespot.calculator.outputs import WithUncertainties, ensemble, means
 from bayespot.calculator.spread import Spread
 from bayespot.errors import UserError
 
@@ -40,19 +40,13 @@ class CommitteeCalculator(WithUncertainties):
         *,
         recalibration: Recalibration | None = None,
     ) -> None:
-        super().__init__()
         if not calculators or len({id(c) for c in calculators}) < len(calculators):
             raise UserError(
                 f"a committee of {len(calculators)} calculators that are not different objects",
                 "Give one calculator or more, each made on its own",
             )
+        super().__init__(Spread(recalibration=recalibration))
         self.calculators = tuple(calculators)
-        self._spread = Spread(recalibration=recalibration)
-
-    @property
-    def recalibrated(self) -> bool:
-        """Whether uncertainties are stretched by what a calibration found."""
-        return self._spread.recalibration is not None
 
     def calculate(
         self,

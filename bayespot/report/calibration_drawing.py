@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bayespot.report.figures import _svg
+from bayespot.report.figures import svg
 
 # what stands in the SVG for a variable of the page's style sheet
 COLORS = {"ink": "#0a0b01", "soft": "#0a0b02", "line": "#0a0b03", "band": "#0a0b04"}
@@ -73,7 +73,7 @@ def picture(
         axes.figure.set_layout_engine("none")
         axes.set_position((left, 0.19, 0.945 - left, 0.78))
 
-    text = _svg(placed, SIZE, html.escape(alt), mark, more=colors)
+    text = svg(placed, SIZE, html.escape(alt), mark, more=colors)
     for name, code in COLORS.items():
         text = text.replace(code, f"var(--{name})")
     for i, code in enumerate(METHODS):

@@ -14,7 +14,7 @@ from typing import Any
 from bayespot import files
 from bayespot.report import calibration_figures as figures
 from bayespot.report import calibration_text as text
-from bayespot.report.table import significant
+from bayespot.report.templates import page
 
 ICONS = {"trust": "✓", "stretch": "↔", "do_not_trust": "✕", "unknown": "?"}
 DASHES = ("none", "6 3", "8 3 2 3", "2 2", "9 2", "5 2 1 2")
@@ -46,17 +46,7 @@ def schema() -> dict[str, Any]:
 
 def render(assessment: dict[str, Any]) -> str:
     """The page as text."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("bayespot", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "sig": significant,
+    filters = {
         "headline": text.headline,
         "method_headline": text.method_headline,
         "number": text.number,
@@ -67,7 +57,9 @@ def render(assessment: dict[str, Any]) -> str:
     # forces, then energies: most numbers first
     first = [n for n in ("forces", "energy") if n in wanted]
     wanted = first + [n for n in wanted if n not in first]
-    return environment.get_template("calibration.html").render(
+    return page(
+        "calibration.html",
+        filters,
         a=assessment,
         methods=list(enumerate(assessment["methods"])),
         overview=[m for m in text.OVERVIEW if m in assessment["reading"]],

@@ -34,7 +34,7 @@ def settings(salt: str) -> Any:
             "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
 
 
-def _svg(
+def svg(
     draw: Callable[[Any], None],
     size: tuple[float, float],
     alt: str,
@@ -42,6 +42,16 @@ def _svg(
     panels: int = 1,
     more: dict[str, Any] | None = None,
 ) -> str:
+    """Draw one figure as inline SVG.
+
+    Args:
+        draw: onto matplotlib's axes, or an array of them where there are several panels.
+        size: width and height, inches.
+        alt: what it shows, as it may stand in an attribute of HTML.
+        mark: unique on the page; in front of all ids.
+        panels: side by side.
+        more: settings of matplotlib besides the common ones.
+    """
     from matplotlib.figure import Figure
 
     with own_style(alt, more):
@@ -100,7 +110,7 @@ def curve(name: str, observable: dict[str, Any]) -> str:
         axes.legend(**ABOVE)
 
     alt = f"{observable['title']}: mean, 68 and 95 percent bands, reference"
-    return _svg(draw, (5.6, 3.0), alt, name)
+    return svg(draw, (5.6, 3.0), alt, name)
 
 
 def surface(name: str, observable: dict[str, Any]) -> str:
@@ -128,7 +138,7 @@ def surface(name: str, observable: dict[str, Any]) -> str:
         all_axes[0].set_ylabel(f"second {observable['axis_label']}")
 
     alt = f"{observable['title']}: mean, half of the 95 percent interval, reference"
-    return _svg(draw, (3.4 * len(panels), 3.0), alt, name, len(panels))
+    return svg(draw, (3.4 * len(panels), 3.0), alt, name, len(panels))
 
 
 def components(name: str, observable: dict[str, Any]) -> str:
@@ -151,7 +161,7 @@ def components(name: str, observable: dict[str, Any]) -> str:
         axes.legend(**ABOVE)
 
     alt = f"{observable['title']}: mean, 68 and 95 percent intervals, reference"
-    return _svg(draw, (5.6, 3.0), alt, name)
+    return svg(draw, (5.6, 3.0), alt, name)
 
 
 def number(name: str, observable: dict[str, Any]) -> str:
@@ -176,7 +186,7 @@ def number(name: str, observable: dict[str, Any]) -> str:
         axes.legend(frameon=False, fontsize=9, ncols=2, loc="upper center")
 
     alt = f"{observable['title']}: mean, intervals and reference"
-    return _svg(draw, (5.6, 1.8), alt, name)
+    return svg(draw, (5.6, 1.8), alt, name)
 
 
 def reliability(calibration: dict[str, Any]) -> str:
@@ -195,4 +205,4 @@ def reliability(calibration: dict[str, Any]) -> str:
         axes.set_ylim(0, 1)
         axes.legend(frameon=False, fontsize=9, loc="upper left")
 
-    return _svg(draw, (4.2, 4.0), "reliability curve of energies and forces", "reliability")
+    return svg(draw, (4.2, 4.0), "reliability curve of energies and forces", "reliability")

@@ -8,7 +8,8 @@ from typing import Any
 
 from bayespot import files
 from bayespot.report import figures
-from bayespot.report.table import numbers, rounded, significant
+from bayespot.report.table import numbers, rounded
+from bayespot.report.templates import page
 
 
 def write(folder: Path, report: dict[str, Any]) -> None:
@@ -19,21 +20,12 @@ def write(folder: Path, report: dict[str, Any]) -> None:
 
 def render(report: dict[str, Any]) -> str:
     """The page as text."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("bayespot", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["sig"] = significant
-    environment.filters["near"] = rounded
     pictures = {
         name: figures.picture(f"observable-{name}", o) for name, o in report["observables"].items()
     }
-    return environment.get_template("report.html").render(
+    return page(
+        "report.html",
+        {"near": rounded},
         **report,
         pictures=pictures,
         numbers=[n for o in report["observables"].values() for n in numbers(o)],
