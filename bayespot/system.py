@@ -27,6 +27,8 @@ class System:
         masses: (atoms,) in u; 1 for padding.
         cell: (3, 3) rows are the lattice vectors in Angstrom (ASE's convention).
         pbc: which lattice vectors repeat; static.
+        temperature: K, for potentials of mean force that depend on it; None where none is told.
+            MD gives each replica that of its thermostat, where the system has one at all.
     """
 
     positions: Float[Array, "*batch atoms 3"]
@@ -34,6 +36,7 @@ class System:
     masses: Float[Array, "*batch atoms"]
     cell: Float[Array, "*batch 3 3"]
     pbc: Periodicity = dataclasses.field(metadata={"static": True}, default=(False, False, False))
+    temperature: Float[Array, "*batch"] | None = None
 
     @property
     def mask(self) -> jax.Array:

@@ -99,13 +99,21 @@ class _Dynamics(NamedTuple):
 
 def configuration(state: Any, system: System, at: dict[str, jax.Array]) -> System:
     """Where a replica is now; ``at`` are its conditions, with the cell that it started in."""
-    return system.replace(positions=state.position, cell=getattr(state, "cell", at["cell"]))
+    here = system.replace(positions=state.position, cell=getattr(state, "cell", at["cell"]))
+    return _told(here, at)
+
+
+def _told(system: System, at: dict[str, jax.Array]) -> System:
+    """``system`` with its replica's temperature, where it tells one."""
+    if system.temperature is None:
+        return system
+    return system.replace(temperature=at["temperature"].astype(system.positions.dtype))
 
 
 def _dynamics(
     plan: Plan, params: Any, neighbors: Lists, system: System, at: dict[str, jax.Array]
 ) -> _Dynamics:
-    system = system.replace(cell=at["cell"])
+    system = _told(system.replace(cell=at["cell"]), at)
     potential: Any = plan.potential
     if "fallen" in at:
         potential = potential.switched(at["fallen"])

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from bayespot.neighbors import Neighbors
-from bayespot.potentials.network import HaikuNetwork
+from bayespot.potentials.network import HaikuNetwork, thermal
 from bayespot.system import System
-from bayespot.units import BOLTZMANN, KJ_PER_MOL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +34,8 @@ class DimeNetPP(HaikuNetwork):
         degrees: number of angular functions.
         envelope: order of the cut-off envelope.
         temperature: None, or in K: edges then also see a learned vector times ``k_B T`` and one
-            divided by it (in kJ/mol, where it is of order one). Parameters fit any temperature:
-            train and predict with ``dataclasses.replace(potential, temperature=...)``.
+            divided by it (see ``network.thermal``), with T that of the system, or this one where
+            the system tells none.
         scale: energy unit of the read-out in eV; about the spread of the data.
     """
 
@@ -86,7 +85,8 @@ class DimeNetPP(HaikuNetwork):
         x = triplets.embed(self.rows(system), len(self.species), self.species_features, dtype)
         parts = [*triplets.edge_ends(pairs, x), linear(radial, self.features, "embed_radial")]
         if self.temperature is not None:
-            parts.append(self._thermal(pairs.mask.shape, dtype))
+            heat = thermal(system, self.temperature, self.species_features)
+            parts.append(jnp.broadcast_to(heat, (*pairs.mask.shape, len(heat))))
         m = dense(jnp.concatenate(parts, axis=-1), self.features, "embed_edge")
 
         energies = read_out(m, radial, "out0")
@@ -113,18 +113,3 @@ class DimeNetPP(HaikuNetwork):
                 m = residual(m, f"{name}_after{layer}")
             energies += read_out(m, radial, f"out{block + 1}")
         return self.scale * energies
-
-    def _thermal(self, edges: tuple[int, ...], dtype) -> jax.Array:  # type: ignore[no-untyped-def]
-        import haiku as hk
-
-        assert self.temperature is not None
-        kT = self.temperature * BOLTZMANN / KJ_PER_MOL
-        with hk.experimental.name_scope("thermal"):  # type: ignore[attr-defined]
-            init = hk.initializers.RandomUniform(-(3**0.5), 3**0.5)
-            times, over = (
-                hk.get_parameter(name, (self.species_features,), dtype, init=init)
-                for name in ("times", "over")
-            )
-        return jnp.broadcast_to(
-            jnp.concatenate([times * kT, over / kT]), (*edges, 2 * self.species_features)
-        )

@@ -14,6 +14,10 @@ from jaxtyping import Array, Float, Int
 from bayespot.neighbors import Neighbors, placeholder
 from bayespot.potentials.base import Params, Potential
 from bayespot.system import System
+from bayespot.units import BOLTZMANN, KJ_PER_MOL
+
+THERMAL = 16
+"""Numbers in each of the two vectors that embed a temperature."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,3 +90,27 @@ def embedding(
     with hk.experimental.name_scope("embed"):  # type: ignore[attr-defined]
         start = init or hk.initializers.TruncatedNormal()
         return hk.get_parameter("embeddings", (count, width), dtype, init=start)[rows]
+
+
+def thermal(system: System, default: float, width: int = THERMAL) -> Float[Array, " twice_width"]:
+    """A learned vector times ``k_B T``, and one divided by it: neither end of the scale is lost.
+
+    ``k_B T`` is in kJ/mol, where it is of order one.  What these vectors say of temperatures that
+    no frame had, nothing but their prior decides: members of an ensemble differ there.
+
+    Args:
+        system: its temperature is taken where it tells one.
+        default: K, else.
+        width: of each vector.
+    """
+    import haiku as hk
+
+    dtype = system.positions.dtype
+    kelvin = default if system.temperature is None else system.temperature
+    kT = jnp.asarray(kelvin, dtype) * (BOLTZMANN / KJ_PER_MOL)
+    with hk.experimental.name_scope("thermal"):  # type: ignore[attr-defined]
+        init = hk.initializers.RandomUniform(-(3**0.5), 3**0.5)
+        times, over = (
+            hk.get_parameter(name, (width,), dtype, init=init) for name in ("times", "over")
+        )
+    return jnp.concatenate([times * kT, over / kT])

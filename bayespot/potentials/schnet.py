@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from bayespot.neighbors import Neighbors
 from bayespot.potentials.basis import gaussians, polynomial_envelope
-from bayespot.potentials.network import HaikuNetwork, embedding
+from bayespot.potentials.network import HaikuNetwork, embedding, thermal
 from bayespot.system import System
 
 
@@ -29,6 +29,9 @@ class SchNet(HaikuNetwork):
         scale: energy unit of the read-out in eV; about the spread of the data.
         neighbors: mean number of neighbours; sums over neighbours are divided by its square root,
             which keeps features of order one in dense systems too (the paper does not divide: 1).
+        temperature: None, or in K: filters then also see a learned vector times ``k_B T`` and one
+            divided by it (see ``network.thermal``), with T that of the system, or this one where
+            the system tells none.
     """
 
     features: int = 32
@@ -36,6 +39,7 @@ class SchNet(HaikuNetwork):
     basis: int = 20
     scale: float = 1.0
     neighbors: float = 10.0
+    temperature: float | None = None
 
     def _forward(self, system: System, neighbors: Neighbors) -> jax.Array:
         import haiku as hk
@@ -45,9 +49,12 @@ class SchNet(HaikuNetwork):
         x = embedding(self.rows(system), len(self.species), width, system.positions.dtype)
         radial = gaussians(pairs.distances, self.range, self.basis)
         envelope = polynomial_envelope(pairs.distances, self.range) * pairs.mask
+        heat = None if self.temperature is None else thermal(system, self.temperature)
         for block in range(self.interactions):
             name = f"block{block}"
             filters = hk.Linear(width, name=f"{name}_filter0")(radial)
+            if heat is not None:  # as if joined to the radial functions
+                filters += hk.Linear(width, with_bias=False, name=f"{name}_heat")(heat)
             filters = hk.Linear(width, name=f"{name}_filter1")(shifted_softplus(filters))
             filters = filters * envelope[..., None]
             inward = hk.Linear(width, with_bias=False, name=f"{name}_in")(x)

@@ -120,7 +120,8 @@ class Resampler:
         batch_size: frames whose energies are evaluated at once.
 
         Raises:
-            UserError: a simulation that keeps no frames, or has no temperature.
+            UserError: a simulation that keeps no frames, has no temperature, or whose system tells
+                another than a state point's.
         """
         if isinstance(simulation.ensemble, NVE):
             raise UserError(
@@ -133,6 +134,14 @@ class Resampler:
             )
         self.simulation, self.replicas = simulation, replicas
         self.points = tuple(points) if points is not None else points_of(simulation, replicas)
+        told = simulation.system.temperature
+        other = [p for p in self.points if told is not None and abs(p.temperature - told) > 1e-3]
+        if other:  # energies of kept frames are those of the system's temperature
+            raise UserError(
+                f"the system tells a temperature of {told:g} K, and a state point has"
+                f" {other[0].temperature:g} K",
+                "Train one state point at a time where the potential depends on temperature",
+            )
         self.warm_up, self.batch_size = warm_up, batch_size
         self.atoms = int(np.sum(np.asarray(simulation.system.species) > 0))
         length = simulation.length
