@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -42,6 +42,14 @@ class Interval:
         value = np.asarray(value)
         return cls(value, np.zeros_like(value), np.asarray(variance), blocks - 1)
 
+    def total(self, error: Any = 0.0, factor: float = 1.0) -> np.ndarray:
+        """Standard deviation; arguments as for ``judged``."""
+        return np.sqrt(factor**2 * self.parameter + self.md + np.asarray(error) ** 2)
+
+    def reach(self, level: float) -> float:
+        """Half the interval of so many percent, in standard deviations."""
+        return float(stats.t.ppf(0.5 + level / 200, self.dof))
+
     def judged(
         self, truth: np.ndarray, error: np.ndarray, factor: float = 1.0
     ) -> dict[str, float] | None:
@@ -56,10 +64,10 @@ class Interval:
             None where no bin of a curve is above the noise of the truth.
         """
         mean = np.asarray(self.mean, float)
-        total = np.sqrt(factor**2 * self.parameter + self.md + np.asarray(error) ** 2)
+        total = self.total(error, factor)
         ends = []
         for level in LEVELS:
-            half = stats.t.ppf(0.5 + level / 200, self.dof) * total
+            half = self.reach(level) * total
             ends += [np.asarray(mean - half), np.asarray(mean + half)]
         nothing = np.zeros_like(mean)
         made = Estimate(

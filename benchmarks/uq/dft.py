@@ -1,17 +1,19 @@
 """Part ``dft``: does the uncertainty grow with the error where real labels end?
 
-Silicon and germanium with one ``config_type`` kept out of training, acetylacetone at 300 K judged
-at 600 K; committees of each method through ``bayespot.calibration``, before and after a
-recalibration on frames of their own.
+Silicon and germanium learned without surfaces and without anything hotter than 1600 K, and judged
+on both; acetylacetone learned at 300 K and judged at 600 K.  Committees of each method go through
+``bayespot.calibration``, before and after a recalibration on frames of their own.  Of the crystals
+elastic constants are asked too: they follow from all parameters at once, as no label does.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
+import functools
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,112 +28,16 @@ from bayespot.posterior import Posterior
 from bayespot.potentials import Potential, SchNet
 from bayespot.prior import WeightPrior
 from benchmarks.common import Setting
+from benchmarks.uq import elastic, strained
+from benchmarks.uq.dft_cases import DATA, Case, cases, counts, kind_of, parts_of, split
 from benchmarks.uq.dft_table import summary
 from benchmarks.uq.found import members
-from benchmarks.uq.methods import Methods, Recipe
+from benchmarks.uq.methods import Methods
 from benchmarks.uq.store import kept
 from benchmarks.uq.timing import Clock
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 AFTER = ", recalibrated"
-VERSION = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """Labelled frames, and where they end.
-
-    Attributes:
-        name: for tables.
-        train, test: files.
-        out: file of frames out of distribution, or the ``config_type`` that training does without.
-        outside: what they are, in words.
-        range: of the potential, Angstrom.
-        features: width of the SchNet.
-        recipe: how posteriors are made.
-        methods: which.
-        limit: frames of each kind at most, by random choice; 0 for all.
-    """
-
-    name: str
-    train: str
-    test: str
-    out: str
-    outside: str
-    range: float
-    features: int
-    recipe: Recipe
-    methods: tuple[str, ...]
-    limit: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """Frames of a case; ``test`` is like those of training, ``out`` is not."""
-
-    train: list[Frame]
-    validation: list[Frame]
-    calibration: list[Frame]
-    test: list[Frame]
-    out: list[Frame]
-
-
-def cases(quick: bool) -> list[Case]:
-    """Those the setting affords."""
-    few = ("ensemble", "pSGLD, τ = 1", "SWAG")
-    every = (
-        "ensemble", "pSGLD, τ = 1", "pSGLD, τ = 0.1", "pSGLD, τ = 0.01", "reSGLD", "SWAG",
-        "Laplace",
-    )  # fmt: skip
-    recipe = Recipe(
-        members=4 if quick else 8, adam=1500 if quick else 8000, learning_rate=5e-3,
-        steps=300 if quick else 4000, batch_size=2 if quick else 4, first=1e-4, last=1e-5,
-        last_layer="potential/readout1",
-    )  # fmt: skip
-    methods, features = (few, 16) if quick else (every, 32)
-    crystals = [
-        Case(name, f"{name}/train.extxyz", f"{name}/test.extxyz", "Surface", "surfaces",
-             4.5 if quick else 5.0, features, recipe, methods, 60 if quick else 0)
-        for name in (("silicon",) if quick else ("silicon", "germanium"))
-    ]  # fmt: skip
-    molecule = dataclasses.replace(
-        recipe, adam=4000 if quick else 8000, steps=600 if quick else 4000
-    )
-    return [
-        *crystals,
-        Case("acetylacetone", "acetylacetone/train_300K.xyz", "acetylacetone/test_MD_300K.xyz",
-             "acetylacetone/test_MD_600K.xyz", "600 K", 5.0, features, molecule, methods,
-             80 if quick else 0),
-    ]  # fmt: skip
-
-
-def split(case: Case) -> Split:
-    """Four fifths of the training file to learn from, a tenth each to stop by and to recalibrate.
-
-    Where a ``config_type`` is kept out, its frames of both files are those out of distribution.
-    """
-    train, test = data.read(DATA / case.train), data.read(DATA / case.test)
-    out: list[Frame] = []
-    if (DATA / case.out).is_file():
-        out = data.read(DATA / case.out)
-    else:
-        out = [f for f in (*train, *test) if _kind(f) == case.out]
-        train, test = ([f for f in part if _kind(f) != case.out] for part in (train, test))
-        if not out:
-            raise ValueError(f"{case.name} has no frames of {case.out}")
-    rng = np.random.default_rng(0)
-    train, test, out = (_some(part, case.limit, rng) for part in (train, test, out))
-    tenth = max(2, len(train) // 10)
-    return Split(train[2 * tenth :], train[:tenth], train[tenth : 2 * tenth], test, out)
-
-
-def _kind(frame: Frame) -> str:
-    return str(frame.atoms.info.get("config_type", ""))
-
-
-def _some(frames: Sequence[Frame], most: int, rng: np.random.Generator) -> list[Frame]:
-    order = rng.permutation(len(frames))
-    return [frames[i] for i in (order[:most] if most else order)]
+VERSION = 2
 
 
 class Runner:
@@ -189,30 +95,57 @@ class Runner:
         }
         made = Committee(self.potential, params["potential"], self.train.shift, noise, name=name)
         stress = self.train.batch.stress is not None
-        frames = [*self.split.test, *self.split.out, *self.split.calibration]
+        test, out, apart = self.split.test, self.split.out, self.split.calibration
+        beyond = [f for part in out.values() for f in part]
+        frames = [*test, *beyond, *apart]
         predicted = made.predict(frames, stress=stress)
-        known = labels(frames, len(self.split.test), len(self.split.out))
-        ends = np.cumsum([len(self.split.test) + len(self.split.out), len(self.split.calibration)])
-        judged, apart = (
-            calibration.quantities(predicted.select(part), known.select(part))
-            for part in np.split(np.arange(ends[1]), [ends[0]])
-        )
-        fitted = calibration.recalibrate(apart)
+        known = labels(frames, len(test), len(beyond))
+        fitted = calibration.recalibrate(
+            calibration.quantities(
+                *(x.select(np.arange(len(frames) - len(apart), len(frames)))
+                  for x in (predicted, known))
+            )
+        )  # fmt: skip
+        rows, end = [], len(test)
+        for where, part in out.items():
+            chosen = np.r_[: len(test), end : end + len(part)]
+            end += len(part)
+            judged = calibration.quantities(predicted.select(chosen), known.select(chosen))
+            rows += [{**row, "outside": where} for row in self._assessed(name, judged, fitted)]
+        told = {**cost, "gradients": told["gradients"], "rows": rows}
+        if self.case.crystal:
+            told["elastic"] = self._elastic(params["potential"], fitted.factor("forces"))
+        return told
+
+    def _assessed(self, name: str, judged: Any, fitted: Any) -> list[dict]:
+        """Rows of the table, before and after the recalibration."""
         content = calibration.assessment(
             [
                 calibration.Method(name, judged),
                 calibration.Method(name + AFTER, judged, fitted),
             ],
-            title=f"{self.case.name}, {self.case.outside} out of distribution",
-            data={"file": self.case.test, "frames": int(ends[0]), "sha256": ""},
+            title=self.case.name,
+            data={"file": self.case.test, "frames": 0, "sha256": ""},
             versions={p: version(p) for p in ("bayespot", "jax", "numpy", "scipy", "ase")},
             seed=0,
         )
+        return [summary(method) for method in content["methods"]]
+
+    @functools.cached_property
+    def reference(self) -> strained.Reference:
+        """Elastic constants that the labels of both files stand for."""
+        files = (self.case.train, self.case.test)
+        return strained.reference([f for file in files for f in data.read(DATA / file)])
+
+    def _elastic(self, params: Any, factor: float) -> dict:
+        """Of all draws, at the labels' own pressure."""
+        wanted = self.reference
+        made = elastic.crystal(self.potential, params, self.case.crystal, wanted.near, wanted.load)
         return {
-            **cost,
-            "gradients": told["gradients"],
-            "rows": [summary(method) for method in content["methods"]],
-        }
+            "draws": len(made.values), "lost": made.lost, "soft": made.soft,
+            "values": made.values, "factor": factor, "load": wanted.load,
+            "rows": elastic.judged(made.values, wanted.values, wanted.errors, factor),
+        }  # fmt: skip
 
 
 def labels(frames: Sequence[Frame], test: int, out: int) -> Labels:
@@ -222,7 +155,7 @@ def labels(frames: Sequence[Frame], test: int, out: int) -> Labels:
     stress = [np.full((3, 3), np.nan) if f.stress is None else f.stress for f in frames]
     return Labels(
         np.array([f.energy for f in frames]), [f.forces for f in frames], np.array(stress),
-        [f.atoms.numbers for f in frames], np.array([_kind(f) for f in frames]), domain,
+        [f.atoms.numbers for f in frames], np.array([kind_of(f) for f in frames]), domain,
     )  # fmt: skip
 
 
@@ -233,23 +166,14 @@ def run(setting: Setting, folder: Path) -> dict:
     found = []
     for case in cases(setting == "quick"):
         runner = Runner(case, folder / setting)
-        print(f"{case.name}: {_counts(runner.split)}", flush=True)
+        print(f"{case.name}: {counts(runner.split)}", flush=True)
         made = {name: runner.one(name) for name in case.methods}
         found.append(
             {
-                "name": case.name, "outside": case.outside, "methods": made,
+                "name": case.name, "outside": [o.name for o in case.outside], "methods": made,
                 "one_model": runner.cost_of_one_model(),
-                "frames": {f.name: len(getattr(runner.split, f.name))
-                           for f in dataclasses.fields(Split)},
+                "frames": {name: len(part) for name, part in parts_of(runner.split).items()},
                 "settings": dataclasses.asdict(case),
             }
         )  # fmt: skip
     return {"cases": found}
-
-
-def _counts(parts: Split) -> str:
-    told = []
-    for field in dataclasses.fields(parts):
-        kinds = Counter(_kind(f) for f in getattr(parts, field.name))
-        told.append(f"{field.name} " + ", ".join(f"{n} {k}".strip() for k, n in kinds.items()))
-    return "; ".join(told)

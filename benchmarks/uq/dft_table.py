@@ -32,30 +32,69 @@ def summary(method: dict) -> dict:
 
 
 def table(result: dict) -> str:
-    """Errors and what is said of them, in distribution and out of it."""
+    """Errors and what is said of them, in distribution and out of it; elastic constants."""
     made = []
     for case in result["cases"]:
-        head = (
-            f"{case['name']}, out of distribution: {case['outside']}",
-            *("quantity", "RMSE in", "out", "mean z² in", "out", "in 95 %: in", "out"),
-            "Spearman", "AUROC out", "gradients / one model", "core s",
-        )  # fmt: skip
-        rows = []
-        for name, given in case["methods"].items():
-            for row in given["rows"]:
-                own = row["method"] == name
-                for kind in KINDS:
-                    if kind in row:
-                        rows.append(_line(row, kind, own, given, case["one_model"]))
-        made.append(markdown(head, rows))
+        for number_of, outside in enumerate(case["outside"]):
+            head = (
+                f"{case['name']}, out of distribution: {outside}",
+                *("quantity", "RMSE in", "out", "mean z² in", "out", "in 95 %: in", "out"),
+                *("Spearman", "AUROC out", "gradients / one model", "core s"),
+            )
+            rows = []
+            for name, given in case["methods"].items():
+                for row in given["rows"]:
+                    if row["outside"] != outside:
+                        continue
+                    costs = row["method"] == name and not number_of
+                    for kind in KINDS:
+                        if kind in row:
+                            rows.append(_line(row, kind, costs, given, case["one_model"]))
+            made.append(markdown(head, rows))
+        if any("elastic" in given for given in case["methods"].values()):
+            made.append(_elastic(case))
     return "\n\n".join(made)
 
 
-def _line(row: dict, kind: str, own: bool, cost: dict, one: dict) -> tuple[str, ...]:
+def _elastic(case: dict) -> str:
+    """Values with half of 95 % intervals; bold where those do not hold what the labels say."""
+    methods = {k: given["elastic"] for k, given in case["methods"].items()}
+    first = next(iter(methods.values()))["rows"]
+    head = (
+        f"{case['name']}: 95 % intervals, in brackets recalibrated (68 % ones that hold)",
+        *(f"{row['name']} ({row['unit']})" for row in first),
+        "no minimum", "unstable",
+    )  # fmt: skip
+    rows = [
+        (
+            "labels (± standard error)",
+            *(f"{number(r['dft'], 4)} ± {number(r['error'], 1)}" for r in first),
+            *("", ""),
+        )
+    ]
+    for name, given in methods.items():
+        cells = [_constant(row) for row in given["rows"]]
+        of = f" of {given['draws']}"
+        rows.append((name, *cells, f"{given['lost']}{of}", f"{given['soft']}{of}"))
+    return markdown(head, rows)
+
+
+def _constant(row: dict) -> str:
+    if row["mean"] is None:
+        return "**no interval**"
+    told = []
+    for variant in ("plain", "recalibrated"):
+        text = f"± {number(row[variant]['half95'])}"
+        told.append(text if row[variant]["95"] else f"**{text}**")
+    held = "/".join("yes" if row[variant]["68"] else "no" for variant in ("plain", "recalibrated"))
+    return f"{number(row['mean'], 4)} {told[0]} ({told[1]}; {held})"
+
+
+def _line(row: dict, kind: str, costs: bool, cost: dict, one: dict) -> tuple[str, ...]:
     q = row[kind]
     scale, unit = (1e3, "m" + q["unit"]) if q["unit"].startswith("eV") else (1.0, q["unit"])
     by = [q.get(domain, {}) for domain in ("in", "out")]
-    first = kind == KINDS[0] and own
+    first = kind == KINDS[0] and costs
     return (
         row["method"] if kind == KINDS[0] else "",
         f"{kind} ({unit})",

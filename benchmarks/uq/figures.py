@@ -50,21 +50,29 @@ def dft(result: dict, out: Path) -> list[str]:
     for ax, case in zip(axes[0], cases, strict=True):
         ends = []
         for colour, (name, given) in zip(COLOURS, case["methods"].items(), strict=False):
-            forces = given["rows"][0]["forces"]
-            points = [
-                (1e3 * forces[d]["sharpness"]["value"], 1e3 * forces[d]["rmse"]["value"])
-                for d in ("in", "out")
-            ]
-            x, y = zip(*points, strict=True)
-            ax.plot(x, y, "-", color=colour, lw=1)
-            ax.plot(x[0], y[0], "o", color=colour, ms=4, label=name)
-            ax.plot(x[1], y[1], "s", color=colour, ms=5)
-            ends += [*x, *y]
+            for marker, outside in zip("sD", case["outside"], strict=False):
+                forces = next(
+                    row["forces"]
+                    for row in given["rows"]
+                    if row["method"] == name and row["outside"] == outside
+                )
+                points = [
+                    (1e3 * forces[d]["sharpness"]["value"], 1e3 * forces[d]["rmse"]["value"])
+                    for d in ("in", "out")
+                ]
+                x, y = zip(*points, strict=True)
+                first = marker == "s"
+                ax.plot(x, y, "-", color=colour, lw=1)
+                ax.plot(x[0], y[0], "o", color=colour, ms=4, label=name if first else "")
+                ax.plot(x[1], y[1], marker, color=colour, ms=5)
+                ends += [*x, *y]
         span = (0.8 * min(ends), 1.25 * max(ends))
         ax.plot(span, span, "--", color=GREY, lw=1)
         ax.set(xscale="log", yscale="log", xlim=span, ylim=span)
         ax.set(xlabel="stated uncertainty of forces (meV/Å)", ylabel="RMSE of forces (meV/Å)")
-        ax.set_title(f"{case['name']}; squares: {case['outside']}", loc="left")
+        signs = zip(("squares", "diamonds"), case["outside"], strict=False)
+        told = "; ".join(f"{sign}: {outside}" for sign, outside in signs)
+        ax.set_title(f"{case['name']}; {told}", loc="left")
         ax.legend(loc="lower right")
     fig.savefig(out / "uq_dft.png")
     plt.close(fig)
