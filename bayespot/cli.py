@@ -285,6 +285,8 @@ def _observables(report: dict) -> None:  # type: ignore[type-arg]
     from bayespot.report.table import table, ways_table
 
     typer.echo("\n" + "\n".join(table(report["observables"])))
+    sentence = report["recalibration"]["sentence"]
+    typer.echo(f"\n{sentence[0].upper()}{sentence[1:]}")
     if report.get("ways"):
         typer.echo("\n" + "\n".join(ways_table(report["ways"])))
 

@@ -76,15 +76,8 @@ class Committee:
             UserError: the recalibration is no factor.
         """
         known = self.recalibration
-        if known is None:
-            return Monitor(threshold, **settings)
-        return Monitor(
-            threshold,
-            scale=known.factor("forces"),
-            element_scales=tuple((z, known.factor("forces", z)) for z in self.shift.elements),
-            energy_scale=known.factor("energy"),
-            **settings,
-        )
+        scales = {} if known is None else monitor_scales(known, self.shift.elements)
+        return Monitor(threshold, **scales, **settings)
 
     @property
     def mean(self) -> CommitteeMean:
@@ -123,6 +116,23 @@ class Committee:
                         stresses[:, i] = made.stress[:, n]
         variance = {name: np.asarray(x, float) ** 2 for name, x in self.noise.items()}
         return Predicted(energy, forces, stresses if stress else None, variance, self.name)
+
+
+def monitor_scales(known: Recalibration, elements: Sequence[int]) -> dict[str, Any]:
+    """The factors of a recalibration, as settings of ``md.Monitor``.
+
+    Args:
+        known: the recalibration.
+        elements: atomic numbers that the potential knows.
+
+    Raises:
+        UserError: it is no factor.
+    """
+    return {
+        "scale": known.factor("forces"),
+        "element_scales": tuple((z, known.factor("forces", z)) for z in elements),
+        "energy_scale": known.factor("energy"),
+    }
 
 
 def _frame(given: Frame | ase.Atoms, number: int) -> Frame:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import logging
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayespot import build, files, infer
+from bayespot import build, files, infer, recalibrated
 from bayespot.calibration import Calibration, calibrate
-from bayespot.committee import load_recalibration, save_potential
+from bayespot.committee import save_potential
 from bayespot.config import Config, dumps
 from bayespot.data import Frame, Shift, fit_shift, make_dataset
 from bayespot.draws import Draws
@@ -27,7 +28,7 @@ from bayespot.errors import UserError
 from bayespot.intervals import Ways, compared, other_ways, plan
 from bayespot.intervals.ways import load as load_ways
 from bayespot.intervals.ways import save as save_ways
-from bayespot.intervals.ways import write_uncertain
+from bayespot.intervals.ways import watched_with, write_uncertain
 from bayespot.md import Trajectories
 from bayespot.observables import Context
 from bayespot.potentials import Potential
@@ -253,12 +254,20 @@ class Job:
 
     def _other_ways(self, key: jax.Array, draws: Draws) -> Ways | None:
         """The mean simulated, watched and reweighted, where [md.mean] asks for it."""
-        setting, path = build.mean_setting(self.config.md), self.folder / "mean.npz"
+        known, md = recalibrated.stored(self.config, self.folder), self.config.md
+        scales = recalibrated.scales(known, md.recalibrated, self.splits.shift.elements)
+        setting, path = build.mean_setting(md, scales), self.folder / "mean.npz"
         if setting is None:
             return None
+        scales = watched_with(setting.monitor)
         if path.exists():
-            self.progress.note("mean simulated already: mean.npz")
-            return load_ways(path)
+            found = load_ways(path)
+            if found.scales == scales:
+                self.progress.note("mean simulated already: mean.npz")
+                return found
+            self.progress.note("mean simulated again: its monitor's recalibration is another")
+        # one that was killed with another recalibration is not continued
+        mark = hashlib.sha256(json.dumps(scales).encode()).hexdigest()[:8] if scales else ""
         with self._stage("simulate the mean"):
             made = other_ways(
                 key,
@@ -270,7 +279,7 @@ class Job:
                 self.observables,
                 self._context(),
                 stability=self.stability,
-                folder=self.folder / "checkpoints",
+                folder=self.folder / "checkpoints" / mark,
                 fingerprint=self.fingerprint,
                 callback=self.progress.simulation(self.config.md.time_step),
             )
@@ -301,7 +310,6 @@ class Job:
                 "draws": int(draws.healthy.sum()) * draws.num_draws,
             }
         noise = draws.flat()["noise"]
-        known = load_recalibration(self.folder)
         report = {
             "title": self.config.title,
             "settings": {
@@ -321,7 +329,6 @@ class Job:
                 for name, x in noise.items()
             },
             "chains": chains,
-            "recalibration": None if known is None else known.text,
             "calibration": {name: dataclasses.asdict(c) for name, c in calibrations.items()},
             "stability": stability_summary(trajectories, self.config.md),
             **self._intervals(trajectories),
@@ -351,14 +358,18 @@ class Job:
     def _intervals(self, trajectories: Trajectories) -> dict[str, Any]:
         """Observables, other ways to them, and what half their intervals would take."""
         found = self._estimates(trajectories)
+        known, wanted = recalibrated.stored(self.config, self.folder), self.config.md.recalibrated
         return {
-            "observables": self._observables(found),
+            "recalibration": recalibrated.described(known, wanted),
+            "observables": self._observables(found, recalibrated.factor(known, wanted)),
             "ways": self._ways(found, trajectories),
             "half_width": self._plans(found),
         }
 
-    def _observables(self, estimates: dict[str, Any]) -> dict[str, Any]:
-        made = {o.name: observable_json(o, *estimates[o.name]) for o in self.observables}
+    def _observables(
+        self, estimates: dict[str, Any], factor: float | None = None
+    ) -> dict[str, Any]:
+        made = {o.name: observable_json(o, *estimates[o.name], factor) for o in self.observables}
         titles = [content["title"] for content in made.values()]
         for name, content in made.items():
             if titles.count(content["title"]) > 1:
@@ -422,5 +433,7 @@ def without_paths(config: Config) -> dict[str, Any]:
         term.pop("file", None)  # its content is part of the potential
     content["sampler"].pop("fit")  # the draws in it are hashed
     content["data"] = {k: v for k, v in content["data"].items() if "fraction" in k}
+    # stages that a recalibration enters know which it was
+    content["md"].pop("recalibrated")
     # the title and the reference enter no number that a stage stores
     return {k: v for k, v in content.items() if k not in ("title", "reference")}

@@ -12,7 +12,9 @@ from bayespot import files
 from bayespot.config import MDConfig
 from bayespot.md import REASONS, Trajectories
 from bayespot.observables import Observable
-from bayespot.uncertainty import Coverage, Estimate
+from bayespot.uncertainty import Coverage, Estimate, coverage, stretched
+
+ENDS = ("low68", "high68", "low95", "high95")
 
 
 def save_trajectories(path: Path, made: Trajectories) -> None:
@@ -80,19 +82,35 @@ def observable_json(
     made: Estimate,
     known: tuple[np.ndarray, np.ndarray] | None,
     covered: Coverage | None,
+    factor: float | None = None,
 ) -> dict[str, Any]:
-    """An estimate with its reference, as numbers and lists."""
+    """An estimate with its reference, as numbers and lists.
+
+    Args:
+        o: what it is of.
+        made: the estimate.
+        known: its reference, and that one's standard error.
+        covered: whether the interval holds it.
+        factor: of the parameter part, from a recalibration: what comes of it is "recalibrated".
+    """
     content: dict[str, Any] = {"title": o.title, "unit": o.unit, "draws": made.draws}
     if o.axis is not None:
         content |= {"axis": o.axis.tolist(), "axis_label": o.axis_label}
     if o.components:
         content["components"] = list(o.components)
-    for name in ("mean", "total", "parameter", "md", "md_of_mean", "low68", "high68", "low95",
-                 "high95"):  # fmt: skip
+    for name in ("mean", "total", "parameter", "md", "md_of_mean", *ENDS):
         content[name] = getattr(made, name).tolist()
     if known is not None:
         content["reference"] = known[0].tolist()
         content["reference_error"] = known[1].tolist()
     if covered is not None:
         content["coverage"] = dataclasses.asdict(covered)
+    if factor is not None:
+        wide = stretched(made, factor)
+        more: dict[str, Any] = {"factor": factor}
+        for name in ("total", "parameter", *ENDS):
+            more[name] = getattr(wide, name).tolist()
+        if known is not None and (again := coverage(wide, *known)) is not None:
+            more["coverage"] = dataclasses.asdict(again)
+        content["recalibrated"] = more
     return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -147,17 +148,13 @@ def estimate(
     parameter = np.maximum(spread - md, 0.0)
     md_of_mean = np.tensordot(w**2, variances, axes=1)
     total = np.sqrt(np.maximum(parameter, noise_of_spread) + md_of_mean)
-    t68, t95 = (stats.t.ppf(0.5 + level / 2, count - 1) for level in (0.68, 0.95))
     numbers = (
         mean,
         total,
         np.sqrt(parameter),
         np.sqrt(md),
         np.sqrt(md_of_mean),
-        mean - t68 * total,
-        mean + t68 * total,
-        mean - t95 * total,
-        mean + t95 * total,
+        *_ends(mean, total, count),
     )
     return Estimate(
         *(np.asarray(x) for x in numbers),
@@ -165,6 +162,36 @@ def estimate(
         values=values,
         weights=None if weights is None else w,
     )
+
+
+def stretched(made: Estimate, factor: float) -> Estimate:
+    """With ``factor`` times the parameter part, and MD noise as it is.
+
+    A recalibration says by how much the draws' forces are too sure, or not sure enough.  To first
+    order an observable moves in proportion to the forces (linear response), and its standard
+    deviation over the posterior with theirs: an approximation, as good as errors of the forces are
+    alike in kind.  Of the parameter part, what MD noise may hide (see ``estimate``) is stretched
+    too.  ``values`` stay those of the draws.
+
+    Args:
+        made: as the draws give it.
+        factor: of the forces' standard deviations.
+    """
+    part = np.maximum(np.square(made.total) - np.square(made.md_of_mean), 0.0)
+    total = np.sqrt(factor**2 * part + np.square(made.md_of_mean))
+    count = float(made.draws) if made.weights is None else float(1 / np.sum(made.weights**2))
+    ends = (np.asarray(x) for x in _ends(made.mean, total, count))
+    names = ("low68", "high68", "low95", "high95")
+    return dataclasses.replace(
+        made, total=np.asarray(total), parameter=np.asarray(factor * made.parameter),
+        **dict(zip(names, ends, strict=True)),
+    )  # fmt: skip
+
+
+def _ends(mean: Any, total: Any, count: float) -> list[Any]:
+    """Of the central 68 and 95 % intervals, lower and upper."""
+    t68, t95 = (stats.t.ppf(0.5 + level / 2, count - 1) for level in (0.68, 0.95))
+    return [mean - t68 * total, mean + t68 * total, mean - t95 * total, mean + t95 * total]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 PROBE = """
 import sys
-import bayespot.cli, bayespot.posterior, bayespot.report, samplers
+import bayespot.cli, bayespot.learning, bayespot.report, bayespot.training, samplers
 from importlib.resources import files
 for package in (bayespot, samplers):
     assert package.__file__.startswith(sys.argv[1]), package.__file__

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -46,16 +48,22 @@ def md(config: cfg.MDConfig) -> tuple[Ensemble, Length]:
     return made, Length(config.steps, config.equilibration, config.stride, config.blocks)
 
 
-def mean_setting(config: cfg.MDConfig) -> Setting | None:
-    """How the draws' mean is simulated; None where it is not."""
+def mean_setting(config: cfg.MDConfig, scales: Mapping[str, Any] | None = None) -> Setting | None:
+    """How the draws' mean is simulated; None where it is not.
+
+    Args:
+        config: of all simulations.
+        scales: settings of the monitor that a recalibration gives.
+    """
     mean = config.mean
     if mean is None:
         return None
     monitor = None
     if mean.threshold is not None:
         monitor = Monitor(
-            mean.threshold, mean.statistic, mean.action, mean.window, dumps=mean.dumps
-        )
+            mean.threshold, mean.statistic, mean.action, mean.window, dumps=mean.dumps,
+            **(scales or {}),
+        )  # fmt: skip
     steps = mean.steps or config.steps
     short = None
     if mean.short_steps is not None:

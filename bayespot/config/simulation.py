@@ -58,7 +58,8 @@ class MDConfig(Dynamics):
     """Simulation of all draws at one state point; temperature in K, pressure in GPa.
 
     Trajectories that break are left out ("exclude"), begun again elsewhere up to ``restarts`` times
-    ("restart"), or left out and evidence against their draw ("evidence").
+    ("restart"), or left out and evidence against their draw ("evidence").  A recalibration that is
+    stored with the posterior is applied where ``recalibrated``.
     """
 
     temperature: Positive
@@ -68,6 +69,7 @@ class MDConfig(Dynamics):
     replicas: Annotated[int, Field(ge=1)] = 4
     unstable: Literal["exclude", "restart", "evidence"] = "exclude"
     restarts: Count = 2
+    recalibrated: bool = True
     mean: MeanConfig | None = None
 
     @pydantic.model_validator(mode="after")

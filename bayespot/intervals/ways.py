@@ -79,6 +79,7 @@ class Ways:
         notes: what a reader must know.
         uncertain: configurations of high uncertainty, (kept, atoms, 3) and (kept, 3, 3), with
             (draw, replica, frame) of each.
+        scales: factors on uncertainties that the monitor had, as ``watched_with`` tells.
     """
 
     estimates: dict[str, dict[str, Estimate]]
@@ -86,6 +87,18 @@ class Ways:
     calls: dict[str, int]
     notes: tuple[str, ...]
     uncertain: tuple[np.ndarray, np.ndarray, np.ndarray]
+    scales: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def watched_with(monitor: Monitor | None) -> dict[str, Any]:
+    """Its factors on uncertainties, as JSON has them; nothing where none differs from 1."""
+    if monitor is None or not monitor.recalibrated:
+        return {}
+    return {
+        "scale": monitor.scale,
+        "element_scales": [[int(z), float(f)] for z, f in monitor.element_scales],
+        "energy_scale": monitor.energy_scale,
+    }
 
 
 def other_ways(
@@ -172,7 +185,7 @@ def other_ways(
                 draws * setting.short_replicas * (short.equilibration + short.steps)
                 + draws * setting.replicas * steps
             )
-    return Ways(estimates, used, calls, tuple(notes), uncertain)
+    return Ways(estimates, used, calls, tuple(notes), uncertain, watched_with(setting.monitor))
 
 
 NAMES = {
@@ -271,7 +284,7 @@ def _numbers(made: Estimate, calls: int) -> dict[str, Any]:
 
 
 def write_uncertain(path: Path, ways: Ways, like: ase.Atoms) -> None:
-    """Configurations of high uncertainty as extxyz, to be labelled; nothing where there are none.
+    """Configurations of high uncertainty as extxyz, to be labelled; no file where there are none.
 
     Args:
         path: to write.
@@ -287,6 +300,7 @@ def write_uncertain(path: Path, ways: Ways, like: ase.Atoms) -> None:
         info = {"replica": int(replica), "frame": int(frame)}
         places = np.asarray(positions, float)[: len(like)]
         frames.append(ase.Atoms(like.numbers, places, cell=box, pbc=like.pbc, info=info))
+    path.unlink(missing_ok=True)  # of another recalibration, perhaps
     if frames:
         files.write_atomically(path, lambda p: ase.io.write(p, frames, format="extxyz"))
 
@@ -297,6 +311,7 @@ def save(path: Path, ways: Ways) -> None:
     arrays = [getattr(ways.estimates[w][o], p) for w, o, p in keys]
     header = {
         "keys": keys, "calls": ways.calls, "notes": ways.notes, "ways": list(ways.estimates),
+        "scales": ways.scales,
     }  # fmt: skip
     indices = [ways.used[w] for w in ways.estimates]
     files.save_arrays(path, [*arrays, *indices, *ways.uncertain], json.loads(json.dumps(header)))
@@ -320,4 +335,5 @@ def load(path: Path) -> Ways:
         header["calls"],
         tuple(header["notes"]),
         tuple(arrays[-3:]),  # type: ignore[arg-type]
+        header.get("scales", {}),
     )

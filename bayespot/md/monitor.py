@@ -87,6 +87,12 @@ class Monitor:
         if not 0 < self.release <= 1:
             raise UserError(f"release is {self.release}", "Give a fraction of the threshold")
 
+    @property
+    def recalibrated(self) -> bool:
+        """Whether uncertainties are other than members give them."""
+        factors = (self.scale, self.energy_scale, *(f for _, f in self.element_scales))
+        return any(factor != 1 for factor in factors)
+
     def check(self, potential: Potential) -> None:
         """Refuse potentials without members, or without a baseline to fall back on.
 
@@ -195,7 +201,7 @@ class Watched:
         lost = self.above.any(axis=-1)
         value = np.nanmax(self.traces[monitor.statistic])
         unit = {"energy": " eV/atom", "relative": ""}.get(monitor.statistic, " eV/Å")
-        kind = f"{monitor.statistic} uncertainty"
+        kind = f"{'recalibrated ' if monitor.recalibrated else ''}{monitor.statistic} uncertainty"
         if not lost.any():
             return (
                 f"the {kind} stayed below {monitor.threshold:g}{unit} (largest {value:.3g}) in all"

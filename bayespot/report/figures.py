@@ -12,6 +12,9 @@ import numpy as np
 INK, BAND, SOFT, REFERENCE = "#1d3557", "#457b9d", "#a8c5d8", "#c1121f"
 
 
+STRETCHED = "95 %, recalibrated"
+"""Of intervals whose parameter part a recalibration stretched."""
+
 POWERS = (-3, 5)
 """Of ten, between which ticks have no exponent."""
 
@@ -84,6 +87,12 @@ def _arrays(observable: dict[str, Any]) -> dict[str, np.ndarray]:
     return {k: np.asarray(observable[k], float) for k in names if k in observable}
 
 
+def _recalibrated(observable: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Ends of the 95 % interval with the parameter part stretched, if that was done."""
+    made = observable.get("recalibrated", {})
+    return {k: np.asarray(made[k], float) for k in ("low95", "high95") if k in made}
+
+
 def curve(name: str, observable: dict[str, Any]) -> str:
     """Mean and bands of a curve over its reference."""
     x, get = np.asarray(observable["axis"]), _arrays(observable)
@@ -97,6 +106,9 @@ def curve(name: str, observable: dict[str, Any]) -> str:
         axes.fill_between(x, np.maximum(get["low68"], low), get["high68"], color=BAND, lw=0,
                           alpha=0.6, label="68 %")  # fmt: skip
         axes.plot(x, get["mean"], color=INK, lw=1.2, label="mean of draws")
+        for end, values in _recalibrated(observable).items():
+            axes.plot(x, np.maximum(values, low), color=INK, lw=0.8, ls=":",
+                      label=STRETCHED if end == "low95" else None)  # fmt: skip
         if "reference" in get:
             axes.plot(x, get["reference"], color=REFERENCE, lw=1.1, ls="--", label="reference")
         axes.set_xlabel(observable["axis_label"])
@@ -152,6 +164,8 @@ def components(name: str, observable: dict[str, Any]) -> str:
         axes.vlines(x, get["low95"], get["high95"], color=SOFT, lw=wide, label="95 %")
         axes.vlines(x, get["low68"], get["high68"], color=BAND, lw=wide, label="68 %")
         axes.plot(x, get["mean"], "_", color=INK, ms=1.5 * wide, mew=2, label="mean of draws")
+        if wider := _recalibrated(observable):
+            axes.vlines(x, *wider.values(), color=INK, lw=1, ls=":", label=STRETCHED)
         if "reference" in get:
             axes.errorbar(x, get["reference"], get["reference_error"], color=REFERENCE, ls="",
                           marker="D", ms=4, capsize=3, label="reference")  # fmt: skip
@@ -173,6 +187,9 @@ def number(name: str, observable: dict[str, Any]) -> str:
         axes.plot([observable["low68"], observable["high68"]], [0, 0], color=BAND, lw=12,
                   solid_capstyle="butt", label="68 %")  # fmt: skip
         axes.plot(observable["mean"], 0, "|", color=INK, ms=22, mew=2, label="mean of draws")
+        if wider := _recalibrated(observable):
+            axes.plot(list(wider.values()), [-0.2, -0.2], "|:", color=INK, ms=6, lw=1,
+                      label=STRETCHED)  # fmt: skip
         if "reference" in observable:
             axes.errorbar(observable["reference"], 0, xerr=observable["reference_error"],
                           color=REFERENCE, marker="D", ms=6, capsize=4,

@@ -83,7 +83,8 @@ def verdicts(report: dict[str, Any]) -> list[tuple[str, str]]:
             made.append(
                 ("care", f"{name} errors are {word} than predicted: stretch by {ratio:.2f}")
             )
-    made.append(_recalibrated(report["recalibration"]))
+    known = report["recalibration"]
+    made.append(("good" if known["factor"] is not None else "care", known["sentence"]))
     for o in report["observables"].values():
         if "coverage" in o:
             c = o["coverage"]
@@ -98,17 +99,3 @@ def verdicts(report: dict[str, Any]) -> list[tuple[str, str]]:
                 )
             )
     return made
-
-
-def _recalibrated(text: str | None) -> tuple[str, str]:
-    if text is None:
-        return (
-            "care",
-            "this posterior is not recalibrated: bayespot calibrate judges its uncertainties, and"
-            " stores what makes them right",
-        )
-    return (
-        "good",
-        f"recalibrated ({text.rstrip('.')}): calculators and bayespot predict apply it; this page"
-        " shows the draws as they are",
-    )

@@ -30,13 +30,19 @@ def numbers(observable: dict[str, Any]) -> list[dict[str, Any]]:
         return [observable]
     made = []
     for i, what in enumerate(observable.get("components", ())):
-        lists = {k: v for k, v in observable.items() if isinstance(v, list)}
-        one = {k: v[i] for k, v in lists.items() if k not in ("axis", "components")}
+        one = _component(observable, i)
+        if "recalibrated" in observable:
+            one["recalibrated"] = _component(observable["recalibrated"], i)
         one |= {"title": f"{observable['title']} {what}", "unit": observable["unit"]}
         if "coverage" in observable:
             one["coverage"] = {"inside95": float(one["low95"] <= one["reference"] <= one["high95"])}
         made.append(one)
     return made
+
+
+def _component(content: dict[str, Any], i: int) -> dict[str, Any]:
+    lists = {k: v for k, v in content.items() if isinstance(v, list)}
+    return {k: v[i] for k, v in lists.items() if k not in ("axis", "components")}
 
 
 def columns(*cells: str, width: int = 30) -> str:
@@ -45,7 +51,10 @@ def columns(*cells: str, width: int = 30) -> str:
 
 
 def table(observables: dict[str, dict[str, Any]]) -> list[str]:
-    """Lines for all observables of a report."""
+    """Lines for all observables of a report.
+
+    The column "recalibrated" is half of the 95 % interval with the parameter part stretched.
+    """
 
     def label(o: dict[str, Any]) -> str:
         return f"{o['title']} ({o['unit']})" if o["unit"] and "axis" not in o else o["title"]
@@ -53,7 +62,8 @@ def table(observables: dict[str, dict[str, Any]]) -> list[str]:
     compared = any("coverage" in o for o in observables.values())
     rows = [n for o in observables.values() for n in numbers(o) or [o]]
     width = max(30, *(len(label(o)) + 1 for o in rows))
-    more = ["ref. in 95 %"] if compared else []
+    stretched = any("recalibrated" in o for o in observables.values())
+    more = ["recalibrated"] * stretched + ["ref. in 95 %"] * compared
     lines = [
         "Observables (95 % ±: half of the interval; the rest are standard deviations)",
         columns("", "mean", "95 % ±", "parameter", "MD of mean", *more, width=width),
@@ -64,6 +74,7 @@ def table(observables: dict[str, dict[str, Any]]) -> list[str]:
         if "axis" not in o:
             lines.append(columns(label(o), *_cells(o), *more, width=width))
             continue
+        more = [""] * stretched + more
         flat = not isinstance(o["mean"][0], list)
         relative = f"{100 * known['relative_width95']:.0f} %" if known else ""
         shape = "(curve)" if flat else "(surface)"
@@ -94,14 +105,17 @@ def ways_table(ways: dict[str, Any]) -> list[str]:
 def _cells(o: dict[str, Any], *index: int) -> list[str]:
     """Mean, half of the 95 % interval and its parts, of a number or one point of the others."""
 
-    def at(name: str) -> float:
-        value = o[name]
+    def at(name: str, among: dict[str, Any] = o) -> float:
+        value = among[name]
         for i in index:
             value = value[i]
         return value
 
     half = (at("high95") - at("low95")) / 2
-    small = (significant(x, 2) for x in (half, at("parameter"), at("md_of_mean")))
+    small = [significant(x, 2) for x in (half, at("parameter"), at("md_of_mean"))]
+    if "recalibrated" in o:
+        low, high = (at(name, o["recalibrated"]) for name in ("low95", "high95"))
+        small.append(f"± {significant((high - low) / 2, 2)}")
     return [rounded(at("mean"), at("total")), *small]
 
 

@@ -1,6 +1,7 @@
 """``[md.mean]``: the draws' mean is simulated too, as a user asks for it."""
 
 import json
+import re
 
 import ase.io
 import numpy as np
@@ -8,8 +9,12 @@ import pytest
 from ase.build import bulk
 from typer.testing import CliRunner
 
+from bayespot import committee
+from bayespot.calibration import Recalibration, Scale
 from bayespot.cli import app
 from tests.end_to_end.test_simulate import SETTINGS, _frames
+
+FILES = ("report.json", "report.html", "mean.npz", "uncertain.extxyz", "observables.nc")
 
 MEAN = """
 unstable = "evidence"
@@ -92,6 +97,47 @@ def test_other_ways_are_told_compared_and_resumed(folder):
     _run(folder)
     assert (out / "mean.npz").read_bytes() == first
     assert json.loads((out / "report.json").read_text()) == report
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compile_fast")
+def test_a_stored_recalibration_is_applied_and_undone(folder):
+    told = _run(folder)
+    out = folder / "out"
+    assert "Uncalibrated: bayespot calibrate" in told
+    before = {name: (out / name).read_bytes() for name in FILES}
+    assert b"uncalibrated" in before["report.html"]
+    raw = json.loads(before["report.json"])
+    committee.save_recalibration(
+        out, Recalibration({"forces": Scale(3.0), "energy": Scale(2.0)}, text="Factors.")
+    )
+    told = _run(folder)
+    assert "mean simulated again" in told
+    assert "the recalibrated max uncertainty exceeded 0.01 eV/Å" in told
+    assert "stretched by 3, the factor of forces" in told
+    report = json.loads((out / "report.json").read_text())
+    assert "95 %, recalibrated" in (out / "report.html").read_text()
+    largest = [
+        float(re.search(r"largest ([\d.e-]+)", r["ways"]["notes"][0]).group(1))
+        for r in (raw, report)
+    ]
+    # nothing stops: the same trajectories
+    assert largest[1] == pytest.approx(3 * largest[0], rel=0.02)
+    for name, o in report["observables"].items():
+        wide = o.pop("recalibrated")
+        assert o == raw["observables"][name]
+        low, high, md, mean = (np.asarray(x, float) for x in (
+            wide["low95"], wide["high95"], o["md_of_mean"], o["mean"]))  # fmt: skip
+        plain = (np.asarray(o["high95"], float) - np.asarray(o["low95"], float)) / 2
+        half = (high - low) / 2
+        # "evidence": draws count for unlike much where some broke
+        t = plain / np.asarray(o["total"], float)
+        np.testing.assert_allclose((half / t) ** 2 - md**2, 9 * ((plain / t) ** 2 - md**2),
+                                   rtol=1e-6, atol=1e-12)  # fmt: skip
+        np.testing.assert_allclose((low + high) / 2, mean, rtol=1e-9)
+    assert committee.remove_recalibration(out)
+    _run(folder)
+    assert {name: (out / name).read_bytes() for name in FILES} == before
 
 
 def test_steps_that_do_not_fit_are_refused(folder):

@@ -58,7 +58,9 @@ def test_simulation_json_is_json_whatever_the_numbers(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(job, "trajectories", lambda: (None, made))
     monkeypatch.setattr(job, "_estimates", lambda t: {})
-    monkeypatch.setattr(job, "_observables", lambda e: {"u": {"mean": float("nan"), "md": 0.5}})
+    monkeypatch.setattr(
+        job, "_observables", lambda e, factor: {"u": {"mean": float("nan"), "md": 0.5}}
+    )
     job.simulate()
 
     def refuse(constant):
