@@ -11,7 +11,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -159,21 +161,25 @@ def labels(frames: Sequence[Frame], test: int, out: int) -> Labels:
     )  # fmt: skip
 
 
-def run(setting: Setting, folder: Path) -> dict:
-    """Every method of every case."""
+def run(setting: Setting, folder: Path, workers: int) -> dict:
+    """Every method of every case; ``workers`` processes share the cases."""
     if not DATA.is_dir():
         raise SystemExit(f"there are no reference data at {DATA}: this part needs them")
-    found = []
-    for case in cases(setting == "quick"):
-        runner = Runner(case, folder / setting)
-        print(f"{case.name}: {counts(runner.split)}", flush=True)
-        made = {name: runner.one(name) for name in case.methods}
-        found.append(
-            {
-                "name": case.name, "outside": [o.name for o in case.outside], "methods": made,
-                "one_model": runner.cost_of_one_model(),
-                "frames": {name: len(part) for name, part in parts_of(runner.split).items()},
-                "settings": dataclasses.asdict(case),
-            }
-        )  # fmt: skip
-    return {"cases": found}
+    given = cases(setting == "quick")
+    if workers == 1:
+        return {"cases": [_case(case, folder / setting) for case in given]}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(_case, case, folder / setting) for case in given]
+        return {"cases": [job.result() for job in jobs]}
+
+
+def _case(case: Case, folder: Path) -> dict:
+    runner = Runner(case, folder)
+    print(f"{case.name}: {counts(runner.split)}", flush=True)
+    return {
+        "name": case.name, "outside": [o.name for o in case.outside],
+        "methods": {name: runner.one(name) for name in case.methods},
+        "one_model": runner.cost_of_one_model(),
+        "frames": {name: len(part) for name, part in parts_of(runner.split).items()},
+        "settings": dataclasses.asdict(case),
+    }  # fmt: skip

@@ -27,7 +27,7 @@ def run(part: str, given: argparse.Namespace) -> Callable[[Any, Path], dict]:
     def dft(setting: Any, out: Path) -> dict:
         from benchmarks.uq import dft
 
-        made = dft.run(setting, given.parts)
+        made = dft.run(setting, given.parts, given.workers)
         made["figures"] = figures.dft(made, out)
         return made
 
