@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import special
 
 from bayespot.calibration.bootstrap import Resampling
 
@@ -25,7 +26,8 @@ def loading_of_sizes(z: np.ndarray, place: np.ndarray, resampling: Resampling) -
     """Share of a frame in its normal deviates that makes their sizes as alike as they are.
 
     Sizes are compared by their ranks within a bin, so that what distinguishes the bins is not
-    taken for the frames' part; squares of Gaussians of correlation r have correlation r^2, and the
+    taken for the frames' part, as the squares of the Gaussians that have these ranks: squares of
+    Gaussians of correlation r have correlation r^2 (the ranks themselves 0.6 of it), and the
     loading is the root of r.
 
     Args:
@@ -39,7 +41,7 @@ def loading_of_sizes(z: np.ndarray, place: np.ndarray, resampling: Resampling) -
     sizes = np.bincount(place)
     rank = np.empty(n)
     rank[order] = (np.arange(n) - np.repeat(starts, sizes) + 0.5) / np.repeat(sizes, sizes)
-    return intraclass(rank, resampling) ** 0.25
+    return intraclass(special.ndtri((1 + rank) / 2) ** 2, resampling) ** 0.25
 
 
 def deviates(rng: np.random.Generator, loading: float, resampling: Resampling) -> np.ndarray:

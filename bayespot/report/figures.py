@@ -200,7 +200,7 @@ def number(name: str, observable: dict[str, Any]) -> str:
         axes.ticklabel_format(axis="x", useOffset=False)
         axes.margins(x=0.15)
         axes.set_ylim(-0.4, 1.2)
-        axes.legend(frameon=False, fontsize=9, ncols=2, loc="upper center")
+        axes.legend(frameon=False, fontsize=9, ncols=2, loc="upper center", markerscale=0.5)
 
     alt = f"{observable['title']}: mean, intervals and reference"
     return svg(draw, (5.6, 1.8), alt, name)
