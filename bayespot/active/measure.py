@@ -151,7 +151,8 @@ def _gain(
     if not problem.variance(x) > 0:
         raise UserError(
             f"the draws' {target} differs by no more than the noise of their MD",
-            "Simulate longer, or ask about another target: no measurement can be seen to help",
+            "Simulate longer, or with more replicas ([md] steps and replicas), or ask about another"
+            " target: as it is, no measurement can be seen to help",
         )
     here = problem.reduction(x, y)
     plain = problem.reduction(x, y, debias=False)

@@ -202,3 +202,13 @@ def test_observables_of_trajectories_share_their_noise():
         observe([MeanEnergy("c")], made, context)
     with pytest.raises(UserError, match="no draw is stable"):
         observe(pair, made._replace(reason=reason + 1), context)
+
+
+def test_a_target_that_md_noise_hides_is_refused_with_what_to_do():
+    observed, _ = drawn(40, 3, md=0.2)
+    assert measure_next(observed, "target", {"near": 0.4}, resamples=10)
+    hidden = {**observed.md, ("target", "target"): np.eye(1) * 2.0}
+    with pytest.raises(UserError, match="no more than the noise") as told:
+        measure_next(Observed(observed.values, hidden), "target", {"near": 0.4}, resamples=10)
+    for word in ("longer", "replicas", "another target"):
+        assert word in str(told.value)
