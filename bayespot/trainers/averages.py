@@ -83,7 +83,7 @@ class Averages:
         moving, energy, crowded = self._snapshots(self._moving, params, samples, lists)
         every = {**cached, **moving}
         points = self.resampler.points
-        weighed = [self.resampler.weigh(point, energy, samples, valid) for point in points]
+        weighed = [point.weigh(energy, samples, valid) for point in points]
         values, variances = [], []
         for target in self.targets:
             point, log_w = points[target.point], weighed[target.point][0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 from collections.abc import Sequence
@@ -14,52 +13,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from bayespot.errors import UserError
-from bayespot.md import NPT, NVE, Simulation
+from bayespot.md import NVE, Simulation
 from bayespot.neighbors import Lists, allocate
 from bayespot.observables import Context
-from bayespot.reweight import (
-    Samples,
-    State,
-    bar,
-    effective_size,
-    energies,
-    log_weights,
-    with_lists,
-    zwanzig,
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Point:
-    """A state point: the replicas of a simulation that share its conditions.
-
-    Attributes:
-        replicas: their indices.
-        temperature: K.
-        pressure: GPa; None at constant volume.
-    """
-
-    replicas: tuple[int, ...]
-    temperature: float
-    pressure: float | None = None
-
-    @property
-    def state(self) -> State:
-        """For weights."""
-        return State(self.temperature, self.pressure)
-
-
-def points_of(simulation: Simulation, replicas: int) -> tuple[Point, ...]:
-    """State points of a simulation: replicas of equal temperature and pressure, in their order."""
-    ensemble = simulation.ensemble
-    temperature = np.broadcast_to(np.asarray(ensemble.temperature, float), replicas)
-    pressure = np.full(replicas, np.nan)
-    if isinstance(ensemble, NPT):
-        pressure = np.broadcast_to(np.asarray(ensemble.pressure, float), replicas)
-    found: dict[tuple[float, float | None], list[int]] = {}
-    for i, (t, p) in enumerate(zip(temperature, pressure, strict=True)):
-        found.setdefault((float(t), None if np.isnan(p) else float(p)), []).append(i)
-    return tuple(Point(tuple(which), *at) for at, which in found.items())
+from bayespot.reweight import Samples, bar, energies, with_lists, zwanzig
+from bayespot.trainers.points import Point, points_of
 
 
 class Reference(NamedTuple):
@@ -297,32 +255,9 @@ class Resampler:
         self.room *= 1.5
         self.lists = self._allocate(self.room)
 
-    def weigh(
-        self, point: Point, energy: jax.Array, samples: Samples, valid: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """Log weights of one member's frames at one point, flat, and their effective share.
-
-        Args:
-            point: the state point.
-            energy: (replicas, frames) eV at the parameters wanted.
-            samples: (replicas, frames, ...).
-            valid: (replicas,); frames of others count nothing.
-        """
-        which = jnp.asarray(point.replicas)
-        counted = jnp.repeat(valid[which], samples.energy.shape[1])
-        volume = None
-        if point.pressure is not None:
-            volume = samples.volume[which].ravel()
-        # frames of failed trajectories may hold anything
-        new = jnp.where(counted, energy[which].ravel(), 0.0)
-        drawn = jnp.where(counted, samples.energy[which].ravel(), 0.0)
-        log_w = log_weights(new, drawn, point.state, volume=volume)
-        log_w = jax.nn.log_softmax(jnp.where(counted, log_w, -jnp.inf))
-        return log_w, effective_size(log_w) / jnp.maximum(jnp.sum(counted), 1)
-
     def fractions(self, energy: jax.Array, samples: Samples, valid: jax.Array) -> jax.Array:
-        """(points,) effective shares of one member; arguments as for ``weigh``."""
-        return jnp.stack([self.weigh(p, energy, samples, valid)[1] for p in self.points])
+        """(points,) effective shares of one member; arguments as for ``Point.weigh``."""
+        return jnp.stack([p.weigh(energy, samples, valid)[1] for p in self.points])
 
     def free_energies(self, params: Any, reference: Reference) -> np.ndarray:
         """(members, points) of ``params`` relative to the first parameters, eV."""

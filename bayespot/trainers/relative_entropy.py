@@ -104,7 +104,7 @@ class RelativeEntropy(Reweighted):
             free_energy = reference.free_energy[number] + change
             total = total + beta * (fine - free_energy)
             crowded = crowded | more
-            shares.append(self.resampler.weigh(point, energy, samples, reference.valid)[1])
+            shares.append(point.weigh(energy, samples, reference.valid)[1])
             name = "free_energy" if len(self.data) == 1 else f"free_energy@{number}"
             record[name] = free_energy
         return Objective(total, record, jnp.stack(shares), crowded)

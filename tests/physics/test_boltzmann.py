@@ -17,7 +17,6 @@ from bayespot.observables import (
     Context,
     Frame,
     MeanEnergy,
-    Observable,
 )
 from bayespot.potentials import Potential
 from bayespot.reweight import Samples, State, average, energies, log_weights, snapshots
@@ -25,6 +24,7 @@ from bayespot.system import System
 from bayespot.trainers import Neighborhoods, PerNeighborhood, Target
 from bayespot.trainers.boltzmann import Boltzmann, covariance_weights
 from bayespot.units import BOLTZMANN
+from tests.physics.traps import Spread
 
 pytestmark = pytest.mark.usefixtures("compile_fast")
 ATOMS = 6
@@ -48,23 +48,6 @@ class Trap(Potential):
     def atomic_energies(self, params, system, neighbors):
         square = jnp.sum(system.positions**2, axis=-1)
         return 0.5 * jnp.exp(params["log_k"]) * square + params["quartic"] * square**2
-
-
-@dataclasses.dataclass(frozen=True)
-class Spread(Observable):
-    """Mean square of a coordinate; kT/k in a trap."""
-
-    name: str = "spread"
-
-    @property
-    def unit(self):
-        return "Å²"
-
-    def snapshot(self, frame):
-        return {"square": jnp.mean(frame.system.positions**2)}
-
-    def reduce(self, mean, context):
-        return mean["square"]
 
 
 PARAMS = {"log_k": jnp.asarray(0.3), "quartic": jnp.asarray(0.0)}

@@ -15,8 +15,9 @@ from bayespot.errors import UserError
 from bayespot.md import NVT, Length, Simulation, batch, simulate
 from bayespot.neighbors import allocate
 from bayespot.observables import Density, MeanEnergy, Observable
-from bayespot.potentials import LennardJones, Potential
+from bayespot.potentials import LennardJones
 from bayespot.system import System
+from tests.physics.traps import Springs
 
 pytestmark = pytest.mark.usefixtures("compile_fast")
 
@@ -30,21 +31,6 @@ def _params(*sigmas):
 
 
 # Histories of independent atoms in a well: programs without lists compile fast
-
-
-@dataclasses.dataclass(frozen=True)
-class Well(Potential):
-    """A spring from each atom to the origin."""
-
-    @property
-    def cutoff(self):
-        return 0.0
-
-    def init(self, key, system):
-        return {"k": jnp.asarray(1.0)}
-
-    def atomic_energies(self, params, system, neighbors):
-        return 0.5 * params["k"] * jnp.sum(system.positions**2, axis=1)
 
 
 ATOMS = System.from_ase(Atoms("Ar3", np.eye(3)))
@@ -83,7 +69,7 @@ EACH = Length(60, 15, stride=5, blocks=12)
 
 
 def _run(length, *observables, keep=0, **more):
-    made = Simulation(Well(), ATOMS, HOT, length, observables, keep=keep)
+    made = Simulation(Springs(), ATOMS, HOT, length, observables, keep=keep)
     return made.run(jax.random.key(2), STACK, replicas=2, **more), made
 
 
@@ -184,7 +170,7 @@ def test_a_history_longer_than_the_equilibration_is_refused():
     for reach, equilibration in ((5, 15), (2, 0)):
         with pytest.raises(UserError, match=f"trail looks back {5 * reach - 5} steps, and only"):
             _run(Length(60, equilibration, stride=5, blocks=12), Trail(reach=reach))
-    Simulation(Well(), ATOMS, HOT, EACH, [Trail()])  # just enough
+    Simulation(Springs(), ATOMS, HOT, EACH, [Trail()])  # just enough
     with pytest.raises(UserError, match="2 observables are called trail"):
         _run(EACH, Trail(), Trail(reach=2))
 

@@ -1,7 +1,5 @@
 """Ways to intervals, against harmonic atoms whose averages are known for every draw."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,28 +11,14 @@ from bayespot.intervals import agreement, plan, reweighted
 from bayespot.intervals.reweighted import shared_estimate
 from bayespot.md import NVT, Frames, Length, Trajectories, simulate
 from bayespot.observables import VACF, Context, Custom, MeanEnergy
-from bayespot.potentials import CommitteeMean, Potential
+from bayespot.potentials import CommitteeMean
 from bayespot.system import System
 from bayespot.uncertainty import draw_values, estimate
 from bayespot.units import BOLTZMANN
+from tests.physics.traps import Springs
 
 ATOMS, KT = 4, BOLTZMANN * 300.0
 CONTEXT = Context(300.0, ATOMS)
-
-
-@dataclasses.dataclass(frozen=True)
-class Wells(Potential):
-    """``k/2 r^2`` for each atom on its own; a draw has one stiffness."""
-
-    @property
-    def cutoff(self):
-        return 0.0
-
-    def init(self, key, system):
-        return {"k": jnp.ones(())}
-
-    def atomic_energies(self, params, system, neighbors):
-        return 0.5 * params["k"] * jnp.sum(system.positions**2, axis=1)
 
 
 def _system():
@@ -71,10 +55,10 @@ def _frames(k, seed, replicas=8, frames=100):
 
 def _made(k, seed, method="direct", observables=(SIZE,), **more):
     params = {"k": jnp.asarray(k)}
-    mean = CommitteeMean(Wells(), len(k))
+    mean = CommitteeMean(Springs(), len(k))
     frames = _frames(k.mean(), seed, **more)
     return reweighted(
-        Wells(), params, mean, params, _system(), frames, observables, CONTEXT, method=method
+        Springs(), params, mean, params, _system(), frames, observables, CONTEXT, method=method
     )
 
 
@@ -136,16 +120,16 @@ def test_few_effective_frames_are_a_warning(x64):
 def test_frames_of_md_and_simulated_draws_agree(x64):
     k = _stiffness(0.15)
     params = {"k": jnp.asarray(k)}
-    mean = CommitteeMean(Wells(), DRAWS)
+    mean = CommitteeMean(Springs(), DRAWS)
     nvt, length = NVT(300.0, 40.0, friction=0.02), Length(6000, 1000, stride=20, blocks=6)
     starts = jnp.zeros((1, 4, ATOMS, 3)) + 0.1
     one = simulate(
         jax.random.key(0), mean, jax.tree.map(lambda x: x[None], params), _system(), nvt, length,
         [], starts=starts, keep=1,
     )  # fmt: skip
-    made = reweighted(Wells(), params, mean, params, _system(), one, [SIZE], CONTEXT)
+    made = reweighted(Springs(), params, mean, params, _system(), one, [SIZE], CONTEXT)
     each = simulate(
-        jax.random.key(1), Wells(), params, _system(), nvt, length, [SIZE],
+        jax.random.key(1), Springs(), params, _system(), nvt, length, [SIZE],
         starts=jnp.broadcast_to(starts, (DRAWS, *starts.shape[1:])),
     )  # fmt: skip
     draws = estimate(*draw_values(SIZE, each, CONTEXT)[:2])
@@ -154,7 +138,7 @@ def test_frames_of_md_and_simulated_draws_agree(x64):
     assert told.correlation > 0.5
     # control: weights of another temperature
     wrong = reweighted(
-        Wells(), params, mean, params, _system(), one, [SIZE], Context(80.0, ATOMS)
+        Springs(), params, mean, params, _system(), one, [SIZE], Context(80.0, ATOMS)
     ).estimates["size"]
     told = agreement(draws, wrong, ("draws", "weights"))
     assert not told.agree, told.sentence
@@ -168,10 +152,10 @@ def test_what_cannot_be_reweighted_is_refused(x64):
     none = _frames(1.0, 0)._replace(frames=None)
     params = {"k": jnp.asarray(k)}
     with pytest.raises(UserError, match="kept no frames"):
-        reweighted(Wells(), params, Wells(), {"k": 1.0}, _system(), none, [SIZE], CONTEXT)
+        reweighted(Springs(), params, Springs(), {"k": 1.0}, _system(), none, [SIZE], CONTEXT)
     lost = _frames(1.0, 0)._replace(reason=np.ones((1, 8), int))
     with pytest.raises(UserError, match="0 replicas"):
-        reweighted(Wells(), params, Wells(), {"k": 1.0}, _system(), lost, [SIZE], CONTEXT)
+        reweighted(Springs(), params, Springs(), {"k": 1.0}, _system(), lost, [SIZE], CONTEXT)
 
 
 def test_shared_noise_of_curves_is_told_apart():

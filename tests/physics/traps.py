@@ -36,7 +36,7 @@ class Trap(Potential):
 
 @dataclasses.dataclass(frozen=True)
 class Springs(Potential):
-    """Each atom on a spring of its own stiffness to the origin, eV/Angstrom^2; 0 for a gas."""
+    """Springs to the origin, each atom's own or one for all: eV/Angstrom^2; 0 for a gas."""
 
     @property
     def cutoff(self):

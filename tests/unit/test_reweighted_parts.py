@@ -85,9 +85,8 @@ def _samples(replicas, frames=4):
 def test_shares_are_of_the_frames_that_count():
     resampler = Resampler(trap_simulation(frames=4), 2)
     energy = jnp.zeros((2, 4)).at[1].set(jnp.nan)  # of a trajectory that failed
-    log_w, share = resampler.weigh(
-        resampler.points[0], energy, _samples(2), jnp.asarray([True, False])
-    )
+    (point,) = resampler.points
+    log_w, share = point.weigh(energy, _samples(2), jnp.asarray([True, False]))
     assert float(share) == pytest.approx(1.0)
     np.testing.assert_allclose(np.exp(log_w), [0.25] * 4 + [0] * 4)
 
