@@ -165,5 +165,9 @@ def test_training_has_nothing_of_what_is_outside():
     assert set(made.out) == {"surfaces", "above 1600 K"}
     assert all(Outside("", kind="Surface").has(f) for f in made.out["surfaces"])
     assert all(strained.kelvin(f) > 1600 for f in made.out["above 1600 K"])
+    kinds = {f.atoms.info["config_type"] for f in made.train}
+    for part in (made.validation, made.calibration):
+        assert len(part) == 6
+        assert {f.atoms.info["config_type"] for f in part} == kinds
     hashes = {f.atoms.positions.tobytes() for f in made.train}
     assert not hashes & {f.atoms.positions.tobytes() for f in (*made.test, *made.calibration)}

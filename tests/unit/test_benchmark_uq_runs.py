@@ -23,7 +23,7 @@ MD = 0.5  # of one block
 
 def _trajectories(values, kelvin=()):
     """Energies (draws,) with blocks that scatter by exactly ``MD``."""
-    scatter = np.array([-1, 1, -1, 1, 0]) * MD * np.sqrt((BLOCKS - 1) / (BLOCKS - 1))
+    scatter = np.array([-1, 1, -1, 1, 0]) * MD
     energy = np.asarray(values, float)[None, :, None] + scatter[:, None, None]
     shape = (len(values), max(1, len(kelvin)))
     energy = np.broadcast_to(energy, (BLOCKS, *shape))
@@ -116,13 +116,13 @@ def test_sets_share_no_frames_and_no_noise(case):
     size, seen, errors = case.truth.size, [], []
     for number in (0, 1):
         given = case.training_set(number)
-        for batch in (given.train.data, given.validation, given.calibration):
-            positions = np.asarray(batch.system.positions)
-            seen += [x.tobytes() for x in positions]
-            clean = case.truth.labelled(positions, None)
-            errors.append(np.asarray(batch.forces - clean.forces).ravel())
+        parts = (given.train.data, given.validation, given.calibration)
+        positions = np.concatenate([part.system.positions for part in parts])
+        seen += [x.tobytes() for x in positions]
+        clean = case.truth.labelled(positions, None)
+        errors.append(np.concatenate([part.forces for part in parts]) - clean.forces)
     assert len(set(seen)) == 10
-    first, second = np.concatenate(errors[:3]), np.concatenate(errors[3:])
+    first, second = (np.ravel(e) for e in errors)
     assert np.std(first) == pytest.approx(size.force_noise, rel=0.15)
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.2
 
