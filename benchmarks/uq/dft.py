@@ -39,7 +39,7 @@ from benchmarks.uq.store import kept
 from benchmarks.uq.timing import Clock
 
 AFTER = ", recalibrated"
-VERSION = 2
+VERSION = 3
 
 
 class Runner:

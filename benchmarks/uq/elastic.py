@@ -25,7 +25,7 @@ from benchmarks.uq.counting import LEVELS, Interval
 
 NAMES = ("a", "C11", "C12", "C44", "C44, atoms held")
 UNITS = ("Å", "GPa", "GPa", "GPa", "GPa")
-REACH, POINTS, HALVINGS = 0.06, 49, 16
+REACH, POINTS = 0.06, 49
 
 
 class Crystal(NamedTuple):
@@ -56,27 +56,21 @@ def crystal(potential: Potential, params: Any, element: str, near: float, load: 
     start = System.from_ase(bulk(element, "diamond", a=near, cubic=True))
     small = _stretched(start, 1 - REACH)
     lists = allocate(small, potential.cutoff, 0.0, "list")  # holds for all that are larger
-    scales = jnp.linspace(1 - REACH, 1 + REACH, POINTS)
-    tension = np.asarray(_tensions(potential, params, start, lists, scales), float) - load
-    scale = np.full(len(tension), np.nan)
-    for draw, row in enumerate(tension):
-        rising = np.flatnonzero((row[:-1] < 0) & (row[1:] >= 0))
-        if len(rising):
-            scale[draw] = scales[rising[np.argmin(np.abs(scales[rising] - 1))]]
+    params = jax.tree.map(jnp.asarray, params)
+    scale = _scales(potential, params, start, lists, load)
     found = np.isfinite(scale)
-    low = jnp.asarray(np.where(found, scale, 1.0), float)
-    exact, curvature = _relaxed(potential, params, start, lists, low, load)
-    exact, curvature = np.asarray(exact, float), np.asarray(curvature, float)
-    volume = (near * exact) ** 3
-    values = np.full((len(exact), len(NAMES)), np.nan)
+    curvature = _curvatures(
+        potential, params, start, lists, jnp.asarray(np.where(found, scale, 1.0), float)
+    )
+    volume = (near * scale) ** 3
+    values = np.full((len(scale), len(NAMES)), np.nan)
     soft = 0
     for draw in np.flatnonzero(found):
-        made = _constants(curvature[draw], volume[draw])
+        made = _constants(np.asarray(curvature[draw], float), volume[draw])
         if made is None:
             continue
-        values[draw] = near * exact[draw], *made
-        c11, c12, c44 = made[:3]
-        soft += not min(c44, c11 - c12, c11 + 2 * c12) > 0
+        values[draw] = near * scale[draw], *made
+        soft += _soft(*made[:3])
     return Crystal(values, int(np.isnan(values[:, 0]).sum()), soft)
 
 
@@ -113,6 +107,11 @@ def judged(values: np.ndarray, truth: np.ndarray, errors: np.ndarray, factor: fl
     return rows
 
 
+def _soft(c11: float, c12: float, c44: float) -> bool:
+    """Whether Born's conditions for a cubic crystal fail."""
+    return not min(c44, c11 - c12, c11 + 2 * c12) > 0
+
+
 def _constants(curvature: np.ndarray, volume: float) -> tuple[float, ...] | None:
     """C11, C12, C44, and C44 with atoms held, GPa; None where atoms are at no minimum."""
     curvature = (curvature + curvature.T) / 2
@@ -129,44 +128,50 @@ def _stretched(system: System, scale: Any) -> System:
     return system.replace(positions=system.positions * scale, cell=system.cell * scale)
 
 
-def _tension(potential: Potential, params: Any, system: System, lists: Lists) -> jax.Array:
-    """Mean normal stress, GPa."""
-    return jnp.trace(stress(potential, params, system, lists)) / 3 / GPA
+def _scales(
+    potential: Potential, params: Any, start: System, lists: Lists, load: float
+) -> np.ndarray:
+    """(draws,) where the tension rises through ``load``, nearest to 1; not a number: nowhere."""
+    draws = len(jax.tree.leaves(params)[0])
+    low, high = np.full(draws, 1 - REACH), np.full(draws, 1 + REACH)
+    lost = np.zeros(draws, bool)
+    for _ in range(3):  # to a millionth
+        scales = np.linspace(low, high, POINTS, axis=1)
+        made = _tensions(potential, params, start, lists, jnp.asarray(scales, float))
+        above = np.asarray(made, float) >= load
+        rising = ~above[:, :-1] & above[:, 1:]
+        lost |= ~rising.any(1)
+        gap = np.where(rising, np.abs(scales[:, :-1] - 1), np.inf)
+        first, every = np.argmin(gap, axis=1), np.arange(draws)
+        low, high = scales[every, first], scales[every, first + 1]
+    return np.where(lost, np.nan, (low + high) / 2)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _tensions(
     potential: Potential, params: Any, start: System, lists: Lists, scales: jax.Array
 ) -> jax.Array:
-    """(draws, scales)."""
+    """(draws, scales) GPa, mean normal stress."""
 
-    def draw(p: Any) -> jax.Array:
-        return jax.lax.map(lambda s: _tension(potential, p, _stretched(start, s), lists), scales)
+    def draw(p: Any, scales: jax.Array) -> jax.Array:
+        def one(scale: jax.Array) -> jax.Array:
+            return jnp.trace(stress(potential, p, _stretched(start, scale), lists)) / 3 / GPA
 
-    return jax.vmap(draw)(params)
+        return jax.lax.map(one, scales)
+
+    return jax.vmap(draw)(params, scales)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _relaxed(
-    potential: Potential, params: Any, start: System, lists: Lists, low: jax.Array, load: Any
-) -> tuple[jax.Array, jax.Array]:
-    """(draws,) scales by bisection from the lower ends of brackets, (draws, 27, 27) curvatures."""
-    step = 2 * REACH / (POINTS - 1)
+def _curvatures(
+    potential: Potential, params: Any, start: System, lists: Lists, scales: jax.Array
+) -> jax.Array:
+    """(draws, 27, 27)."""
 
-    def halve(ends: Any, p: Any) -> Any:
-        low, high = ends
-        middle = (low + high) / 2
-        below = _tension(potential, p, _stretched(start, middle), lists) < load
-        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+    def draw(p: Any, scale: jax.Array) -> jax.Array:
+        return _curvature(potential, p, _stretched(start, scale), lists)
 
-    def draw(p: Any, low: jax.Array) -> tuple[jax.Array, jax.Array]:
-        low, high = jax.lax.fori_loop(
-            0, HALVINGS, lambda _, ends: halve(ends, p), (low, low + step)
-        )
-        scale = (low + high) / 2
-        return scale, _curvature(potential, p, _stretched(start, scale), lists)
-
-    return jax.vmap(draw)(params, low)
+    return jax.vmap(draw)(params, scales)
 
 
 def _curvature(potential: Potential, params: Any, system: System, lists: Lists) -> jax.Array:

@@ -1,0 +1,144 @@
+"""What a run of the coverage benchmark keeps apart: sets, temperatures, noise, recalibration."""
+
+import types
+
+import jax
+import numpy as np
+import pytest
+from scipy import stats
+
+from bayespot.errors import UserError
+from bayespot.md import Trajectories
+from bayespot.observables import Context, MeanEnergy
+from bayespot.uncertainty import estimate
+from benchmarks.uq import argon, fluid
+from benchmarks.uq.case import PLACES
+from benchmarks.uq.counting import Interval, share
+from benchmarks.uq.methods import Recipe
+from benchmarks.uq.truth import VARIANTS, Runner
+
+BLOCKS, DRAWS = 5, 4
+MD = 0.5  # of one block
+
+
+def _trajectories(values, kelvin=()):
+    """Energies (draws,) with blocks that scatter by exactly ``MD``."""
+    scatter = np.array([-1, 1, -1, 1, 0]) * MD
+    energy = np.asarray(values, float)[None, :, None] + scatter[:, None, None]
+    shape = (len(values), max(1, len(kelvin)))
+    energy = np.broadcast_to(energy, (BLOCKS, *shape))
+    heat = np.broadcast_to(np.asarray(kelvin or (1.0,), float), (BLOCKS, *shape))
+    return Trajectories(
+        {"energy": {"energy": energy}}, heat, np.zeros(shape, int), np.full(shape, -1), 0
+    )
+
+
+@pytest.fixture
+def runner(tmp_path):
+    """Of a case with one observable, whose truth is 10 at one temperature and 20 at the other."""
+    case = types.SimpleNamespace(
+        name="made_up", recipe=Recipe(members=DRAWS), methods=(), blocks=BLOCKS,
+        observables=(MeanEnergy("energy"),), own_methods=dict, settings=dict, sets=2,
+        reference=lambda place: {"energy": (np.array(10.0 if place == "in" else 20.0),
+                                            np.array(0.0))},
+        context=lambda place, given: Context(300.0, 1),
+        training_set=lambda number: types.SimpleNamespace(train=None, validation=None),
+    )  # fmt: skip
+    return Runner(case, tmp_path)
+
+
+def test_intervals_are_judged_with_the_factor_and_the_truth_of_their_place(runner):
+    values = np.array([7.0, 8.0, 9.0, 8.0])
+    spread, md = np.var(values, ddof=1), 4 * MD**2 / (BLOCKS - 1) / BLOCKS
+    told = {p: runner._judged(_trajectories(values), p, None, 3.0)["energy"] for p in PLACES}
+    assert set(VARIANTS) <= set(told["in"])
+    reach = stats.t.ppf(0.975, DRAWS - 1)
+    for variant, factor in (("plain", 1.0), ("recalibrated", 3.0), ("third", 1 / 3)):
+        half = reach * np.sqrt(factor**2 * (spread - md) + md / DRAWS)
+        assert told["in"][variant]["width"] == pytest.approx(half / 10)
+        assert told["away"][variant]["width"] == pytest.approx(half / 20)
+    alone = stats.t.ppf(0.975, BLOCKS - 1) * np.sqrt(md)
+    assert told["in"]["noise"]["width"] == pytest.approx(alone / 10)
+    assert [told["in"][v]["95"] for v in VARIANTS] == [1, 1, 0, 0]
+    assert told["away"]["plain"]["95"] == 0
+    assert told["in"]["parameter_share"] == pytest.approx(
+        (spread - md) / (spread - md + md / DRAWS)
+    )
+
+
+def test_md_noise_of_the_mean_is_in_the_interval_once():
+    """Draws that differ by MD noise alone: the factor must not stretch what is left of it."""
+    values, md = np.array([1.0, 2.0, 3.0]), 0.9
+    made = Interval.of(estimate(values, np.full(3, md)))
+    assert made.md == pytest.approx(md / 3)
+    assert made.parameter == pytest.approx(1.0)  # no less than the standard error of the spread
+    assert made.total() == pytest.approx(np.sqrt(1.0 + md / 3))
+    assert made.total(error=2.0, factor=3.0) == pytest.approx(np.sqrt(9.0 + md / 3 + 4.0))
+
+
+def test_the_standard_error_over_sets_is_that_of_a_sample():
+    """Three shares: with the variance of a population the interval would be narrower."""
+    values = [0.4, 0.6, 0.8]
+    made = share(values)
+    count = max(3, 0.6 * 0.4 / (np.var(values, ddof=1) / 3))
+    assert count > 3
+    z = stats.norm.ppf(0.975)
+    half = z / (1 + z**2 / count) * np.sqrt(0.24 / count + z**2 / (4 * count**2))
+    assert made.high - made.low == pytest.approx(2 * half)
+
+
+def test_every_set_has_a_key_of_its_own(runner):
+    keys = []
+
+    def method(key, train, validation):
+        keys.append(tuple(np.asarray(jax.random.key_data(key))))
+        raise UserError("all chains diverged", "")
+
+    runner.given["mine"] = method
+    told = [runner.one(number, "mine") for number in (0, 1)]
+    assert all("failed" in one for one in told)
+    assert len(set(keys)) == 2
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    """Argon with made-up frames in place of those of a long simulation."""
+    truth = fluid.Truth(fluid.Size(2, 2, 1, 2), tmp_path_factory.mktemp("argon"))
+    rng = np.random.default_rng(5)
+    start = np.asarray(fluid.SYSTEM.positions, float)
+    frames = (start + 0.3 * rng.normal(size=(26, 32, 3))) % fluid.EDGE
+    truth.made = {f"frames {place}": frames for place in PLACES}
+    recipe = Recipe(members=DRAWS)
+    return argon.Argon(truth, fluid.MODEL, "argon", "argon", recipe, ("exact",), True)
+
+
+def test_sets_share_no_frames_and_no_noise(case):
+    size, seen, errors = case.truth.size, [], []
+    for number in (0, 1):
+        given = case.training_set(number)
+        parts = (given.train.data, given.validation, given.calibration)
+        positions = np.concatenate([part.system.positions for part in parts])
+        seen += [x.tobytes() for x in positions]
+        clean = case.truth.labelled(positions, None)
+        errors.append(np.concatenate([part.forces for part in parts]) - clean.forces)
+    assert len(set(seen)) == 10
+    first, second = (np.ravel(e) for e in errors)
+    assert np.std(first) == pytest.approx(size.force_noise, rel=0.15)
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.2
+
+
+def test_each_temperature_is_simulated_where_it_belongs(case, monkeypatch):
+    kelvin = fluid.ensemble(1).temperature
+    asked = {}
+
+    def run(key, params, starts):
+        asked["starts"] = starts.shape
+        return _trajectories(np.zeros(DRAWS), tuple(kelvin))
+
+    monkeypatch.setattr(type(case), "_simulation", types.SimpleNamespace(run=run))
+    params = {"pair": np.repeat(case.truth.coarse[None, None], DRAWS, 0).astype(np.float32)}
+    made = case.simulate(jax.random.key(0), params)
+    assert asked["starts"] == (DRAWS, 2, 32, 3)
+    for place in PLACES:
+        assert (made[place].temperature == case.temperatures[place]).all()
+    assert case.temperatures["in"] == 150.0
