@@ -212,17 +212,16 @@ def make_cases(setting: Setting, folder: Path, sets: int | None) -> list[Case]:
     """What the setting affords."""
     import dataclasses
 
-    from benchmarks.uq import argon, fluid
+    from benchmarks.uq import argon, fluid, molecule
 
     quick = setting == "quick"
     size = fluid.Size() if quick else fluid.Size(steps=4800, reference_steps=32000)
     if sets is not None:
         size = dataclasses.replace(size, sets=sets)
     made: list[Case] = [*argon.cases(fluid.Truth(size, folder), quick)]
+    made.append(molecule.peroxide(sets or 20, quick))
     if not quick:
-        from benchmarks.uq import ethanol
-
-        made.append(ethanol.Ethanol(folder, sets or 20))
+        made.append(molecule.ethanol(folder, sets or 20))
     return made
 
 
