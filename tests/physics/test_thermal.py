@@ -155,9 +155,7 @@ def test_trainers_refuse_state_points_that_the_system_does_not_tell():
     observable = RDF.of("rdf", system, 4.0, 8)
 
     def trainer(ensemble, replicas):
-        simulation = Simulation(
-            THERMAL["pair_mlp"], system, ensemble, Length(10, blocks=1), keep=1
-        )
+        simulation = Simulation(THERMAL["pair_mlp"], system, ensemble, Length(10, blocks=1), keep=1)
         target = Target(observable, np.ones(8))
         return DiffTRe(simulation, [target], optax.adam(1e-3), replicas=replicas)
 
