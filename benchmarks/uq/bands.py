@@ -38,11 +38,18 @@ SIGMAS, SIGNAL = 2.0, 5.0
 NOISE = "control: one model, only MD noise"
 BOTH = (TEMPERATURES[0], TEMPERATURES[-1])  # of the trainings at two temperatures
 ONE = (TRAINED,)
+PAIRS = {
+    ("pairs", ONE): "pairs, one temperature",
+    ("thermal", ONE): "pairs that see k_B T, one temperature",
+    ("pairs", BOTH): "pairs, two temperatures",
+    ("thermal", BOTH): "pairs that see k_B T, two temperatures",
+}
+"""Ensembles of pairwise networks, by model and training temperatures."""
 PLANS = {
     "quick": (Size(), Plan()),
     "full": (
-        Size(steps=40000, replicas=8, frames=700),
-        Plan(12, steps=5000, recipe=Recipe(members=8, adam=1200, steps=1000, batch_size=2)),
+        Size(steps=40000, replicas=8, frames=300),
+        Plan(12, steps=5000, recipe=Recipe(members=8, adam=1500, steps=800)),
     ),
 }
 
@@ -61,15 +68,9 @@ def one_set(case: Case, which: int) -> dict:
         diverged |= {f"{members} chains, τ = {tau:g}": lost}
     same = jax.tree.map(lambda x: np.repeat(np.asarray(x)[:1], members, axis=0), first)
     found[NOISE] = ("many-body", ONE, same)
-    found["ensemble, two temperatures"] = (
-        "many-body", BOTH, case.ensemble("many-body", BOTH, which)
-    )  # fmt: skip
-    for model, name in (("thermal", "ensemble, sees k_B T"), ("pairs", "ensemble of pair curves")):
-        found[name] = (model, ONE, case.ensemble(model, ONE, which))
-    found["ensemble, sees k_B T, two temperatures"] = (
-        "thermal", BOTH, case.ensemble("thermal", BOTH, which)
-    )  # fmt: skip
-    trained = clock.read()
+    for (model, trained), name in PAIRS.items():
+        found[name] = (model, trained, case.ensemble(model, trained, which))
+    training = clock.read()
     clock = Clock()
     made: dict[str, Any] = {}
     for model in dict.fromkeys(model for model, _, _ in found.values()):
@@ -83,7 +84,7 @@ def one_set(case: Case, which: int) -> dict:
             made[name] = judged(here, case.truth, found[name][1])
             made[name]["force_rmse"] = case.force_rmse(model, draws[i])
             made[name]["diverged"] = diverged.get(name, 0)
-    return {"methods": {name: made[name] for name in found}, "train": trained, "md": clock.read()}
+    return {"methods": {name: made[name] for name in found}, "train": training, "md": clock.read()}
 
 
 def _rows(made: Trajectories, draws: slice) -> Trajectories:
@@ -107,9 +108,9 @@ def judged(
             values = _values(observable, run, t)[0]
             known = (truth.made[f"{observable.name} {t:g}{x}"] for x in ("", " error"))
             made["curves"][f"{observable.name} {t:g}"] = band(values, *known)
-    stable = np.all([run.reason[:, 0] == 0 for run in runs.values()], axis=0)
-    made["pressures"] = pressures(runs, stable)
-    errors = pressure_errors(np.asarray(made["pressures"]), truth)
+    if set(runs) != set(TEMPERATURES):
+        return made
+    errors = pressure_errors(runs, truth)
     made["pressure"] = {
         "plain": _held(errors, truth),
         "matched": _held(matched(errors, trained), truth),
@@ -142,20 +143,16 @@ def band(values: np.ndarray, truth: np.ndarray, error: np.ndarray) -> dict[str, 
     }  # fmt: skip
 
 
-def pressures(runs: dict[float, Trajectories], stable: np.ndarray) -> np.ndarray:
-    """(draws, temperatures) GPa, of draws that are stable everywhere."""
+def pressure_errors(runs: dict[float, Trajectories], truth: Truth) -> np.ndarray:
+    """(draws, temperatures) GPa above the truth, of draws that are stable everywhere."""
+    stable = np.all([run.reason[:, 0] == 0 for run in runs.values()], axis=0)
     found = []
     for t, run in runs.items():
         values, _, used = _values(OBSERVABLES[-1], run, t)
         every = np.full(len(stable), np.nan)
         every[used] = values
-        found.append(every)
+        found.append(every - truth.made[f"pressure {t:g}"])
     return np.stack(found, axis=1)[stable]
-
-
-def pressure_errors(found: np.ndarray, truth: Truth) -> np.ndarray:
-    """(draws, temperatures) GPa above the truth."""
-    return found - np.array([truth.made[f"pressure {t:g}"] for t in TEMPERATURES])
 
 
 def matched(errors: np.ndarray, trained: tuple[float, ...]) -> np.ndarray:
@@ -238,7 +235,7 @@ def tallied(found: list[dict], name: str, members: int) -> dict:
         "trajectories": len(sets) * members,
         "diverged": sum(s["diverged"] for s in sets),
         "force_rmse": float(np.mean([s["force_rmse"] for s in sets])),
-        "curves": {}, "pressure": {},
+        "curves": {},
     }  # fmt: skip
     for curve in sets[0]["curves"]:
         each = [s["curves"][curve] for s in sets]
@@ -249,7 +246,8 @@ def tallied(found: list[dict], name: str, members: int) -> dict:
             told[what] = float(np.mean([x[what] for x in there])) if there else None
         told |= {k: there[0][k] if there else None for k in ("mean", "sd")}
         row["curves"][curve] = told
-    for kind in ("plain", "matched"):
+    row["pressure"] = {}
+    for kind in sets[0].get("pressure", ()):
         each = [s["pressure"][kind] for s in sets]
         there = [x for x in each if x is not None]
         row["pressure"][kind] = {
@@ -271,10 +269,10 @@ def table(result: dict) -> str:
     forces = result["force_rms"]
     intro = (
         f"**Bands of a coarse-grained fluid**, {result['sets']} training sets of"
-        f" {result['settings']['plan']['train']} frames at {here} K (two temperatures: half at"
-        f" {kelvin[0]} K, half at {kelvin[-1]} K), {result['members']} draws of each posterior."
-        " Shares of bins within two standard deviations, in brackets 95 % intervals over sets; ±:"
-        " half the band over the mean of the curve, and the mean's own error likewise."
+        f" {result['settings']['plan']['train']} frames at {here} K, {result['members']} draws of"
+        " each posterior. Shares of bins within two standard deviations over draws, in brackets"
+        " 95 % intervals over sets; ±: half the band over the mean of the curve, and the mean's own"
+        " error likewise."
     )
     rows = [
         (row["method"], number(1e3 * row["force_rmse"], 3),
@@ -284,20 +282,23 @@ def table(result: dict) -> str:
     head = (f"trained at {here} K", f"force RMSE / meV/Å (of {number(1e3 * forces, 3)})",
             *(f"{c} K" for c in curves))  # fmt: skip
     made = [intro, markdown(head, rows)]
-    head = ("unstable", *(f"at {t} K" for t in kelvin), "of", "diverged chains")
     rows = [
-        (row["method"], *(str(row["unstable"][t]) for t in kelvin), str(row["trajectories"]),
-         str(row["diverged"]))
+        (row["method"], *(str(row["unstable"].get(t, "–")) for t in kelvin),
+         str(row["trajectories"]), str(row["diverged"]))
         for row in result["rows"] if row["method"] != NOISE
     ]  # fmt: skip
+    head = ("unstable trajectories", *(f"{t} K" for t in kelvin), "of", "diverged chains")
     made.append(markdown(head, rows))
-    head = ("pressure: error ± one deviation / MPa, share of sets held",
-            *(f"{t} K" for t in kelvin), *(f"matched, {t} K" for t in kelvin))  # fmt: skip
     rows = [
         (row["method"], *(_pressure(row["pressure"][kind][t]) for kind in ("plain", "matched")
                           for t in kelvin))
-        for row in result["rows"]
+        for row in result["rows"] if row["pressure"]
     ]  # fmt: skip
+    head = (
+        f"error of the pressure ± one deviation / MPa, share of sets held (two temperatures:"
+        f" {kelvin[0]} K and {kelvin[-1]} K)",
+        *(f"{t} K" for t in kelvin), *(f"matched where trained, {t} K" for t in kelvin),
+    )  # fmt: skip
     made.append(markdown(head, rows))
     return "\n\n".join(made)
 

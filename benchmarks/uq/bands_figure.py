@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.common import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED
+from benchmarks.uq.bands import PAIRS
 
 SHOWN = (BLUE, ORANGE, GREEN)
 
@@ -48,7 +49,7 @@ def _curves(ax, result: dict, rows: list[dict], name: str, to) -> None:  # type:
 def _broken(ax, result: dict) -> None:  # type: ignore[no-untyped-def]
     """Share of trajectories that broke, of every posterior."""
     rows = [r for r in result["rows"] if "control" not in r["method"]][::-1]
-    total = [len(result["temperatures"]) * r["trajectories"] for r in rows]
+    total = [len(r["unstable"]) * r["trajectories"] for r in rows]
     shares = [100 * sum(r["unstable"].values()) / n for r, n in zip(rows, total, strict=True)]
     ax.barh(range(len(rows)), shares, color=RED)
     for i, x in enumerate(shares):
@@ -60,12 +61,9 @@ def _broken(ax, result: dict) -> None:  # type: ignore[no-untyped-def]
 def _pressures(ax, result: dict, rows: dict[str, dict]) -> None:  # type: ignore[no-untyped-def]
     """Errors of matched pressures: with and without the embedding."""
     kelvin = np.asarray(result["temperatures"])
-    shown = (
-        ("ensemble", BLUE, "-"), ("ensemble, sees k_B T", ORANGE, "-"),
-        ("ensemble, two temperatures", GREEN, "--"),
-        ("ensemble, sees k_B T, two temperatures", PURPLE, "--"),
-    )  # fmt: skip
-    for (name, colour, style), shift in zip(shown, (-3, -1, 1, 3), strict=True):
+    styles = ((BLUE, "-"), (ORANGE, "-"), (GREEN, "--"), (PURPLE, "--"))
+    shifts = (-3, -1, 1, 3)  # side by side
+    for name, (colour, style), shift in zip(PAIRS.values(), styles, shifts, strict=True):
         given = [rows[name]["pressure"]["matched"][f"{t:g}"] for t in kelvin]
         if given[0]["error"] is None:
             continue

@@ -172,10 +172,10 @@ class Size:
         frames: kept of each temperature, for training.
     """
 
-    steps: int = 10000
-    equilibration: int = 5000
-    replicas: int = 6
-    frames: int = 360
+    steps: int = 8000
+    equilibration: int = 4000
+    replicas: int = 4
+    frames: int = 200
 
 
 class Truth:

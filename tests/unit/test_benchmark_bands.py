@@ -168,6 +168,6 @@ def test_sets_that_break_hold_nothing_and_are_counted():
         "settings": {"plan": {"train": 8}},
     }  # fmt: skip
     text = bands.table(json.loads(json.dumps(plain(result))))
-    assert "| ensemble | 150 |" in text
+    assert "| ensemble | 150 | 45 (" in text
     assert "| ensemble | 5 | 5 | 5 | 12 | 0 |" in text
     assert "+100 ± 100; 50 (" in text
