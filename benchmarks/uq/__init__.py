@@ -1,12 +1,14 @@
 """Do intervals tell the truth, do uncertainties grow with errors, and what does it cost?
 
-``python -m benchmarks.uq --setting quick --out DIR [--only coverage dft route]``
+``python -m benchmarks.uq --setting quick --out DIR [--only coverage dft bands route]``
 
 ``coverage`` learns a known potential from many independent training sets and counts how often the
 intervals of what is simulated hold the known answer; ``dft`` asks of real labels whether the
-uncertainty grows with the error where the data end; ``route`` times the way from a file of labels
-to a report, beside apax's ensembles.  What is finished is kept in ``runs/uq``: a run that was
-killed goes on, and one with a method more makes that method only.
+uncertainty grows with the error where the data end; ``bands`` asks of a coarse-grained fluid
+whether several modes widen bands to cover, cold posteriors keep simulations stable, and a potential
+that sees ``k_B T`` covers pressures at other temperatures; ``route`` times the way from a file of
+labels to a report, beside apax's ensembles.  What is finished is kept in ``runs/uq``: a run that
+was killed goes on, and one with a method more makes that method only.
 
 Your own method is one function, and one option brings it into every table of ``coverage``:
 

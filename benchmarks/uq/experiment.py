@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.common import perform
 from benchmarks.uq import dft_table, figures, store, tally, truth
 
-PARTS = ("coverage", "dft", "route")
+PARTS = ("coverage", "dft", "bands", "route")
 
 
 def run(part: str, given: argparse.Namespace) -> Callable[[Any, Path], dict]:
@@ -31,6 +31,13 @@ def run(part: str, given: argparse.Namespace) -> Callable[[Any, Path], dict]:
         made["figures"] = figures.dft(made, out)
         return made
 
+    def bands(setting: Any, out: Path) -> dict:
+        from benchmarks.uq import bands, bands_figure
+
+        made = bands.run(setting, given.parts, given.sets, given.workers)
+        made["figures"] = [bands_figure.draw(made, out)]
+        return made
+
     def route(setting: Any, out: Path) -> dict:
         from benchmarks.uq import route
 
@@ -38,7 +45,7 @@ def run(part: str, given: argparse.Namespace) -> Callable[[Any, Path], dict]:
         made["figures"] = figures.route(made, out)
         return made
 
-    return {"coverage": coverage, "dft": dft, "route": route}[part]
+    return {"coverage": coverage, "dft": dft, "bands": bands, "route": route}[part]
 
 
 def table(result: dict) -> str:
@@ -50,6 +57,10 @@ def table(result: dict) -> str:
         return "\n\n".join(tally.tables(case) for case in result["cases"])
     if part == "dft":
         return dft_table.table(result)
+    if part == "bands":
+        from benchmarks.uq import bands
+
+        return bands.table(result)
     from benchmarks.uq import route
 
     return route.table(result)

@@ -149,12 +149,12 @@ class Truth:
 SLOTS = 40
 
 
-def roomy(batch: Batch) -> Batch:
-    """With ``SLOTS`` slots for neighbours: programs are compiled for their number."""
+def roomy(batch: Batch, slots: int = SLOTS) -> Batch:
+    """With ``slots`` slots for neighbours: programs are compiled for their number."""
     lists: Any = batch.neighbors
-    more = SLOTS - lists.index.shape[-1]
+    more = slots - lists.index.shape[-1]
     if more < 0:
-        raise ValueError(f"an atom has more than {SLOTS} neighbours")
+        raise ValueError(f"an atom has more than {slots} neighbours")
     atoms = lists.index.shape[1]
     index = jnp.pad(lists.index, ((0, 0), (0, 0), (0, more)), constant_values=atoms)
     shift = jnp.pad(lists.shift, ((0, 0), (0, 0), (0, more), (0, 0)))

@@ -113,16 +113,17 @@ class Methods:
         return dataclasses.replace(draws, params={**draws.params, "noise": noise})
 
     def psgld(
-        self, key: jax.Array, train: Posterior, validation: Batch, temperature: float
-    ) -> Draws:
-        """Multi-chain pSGLD on the posterior of that temperature."""
+        self, key: jax.Array, train: Posterior, validation: Batch, temperature: float,
+        draws: int = 1,
+    ) -> Draws:  # fmt: skip
+        """Multi-chain pSGLD on the posterior of that temperature; ``draws`` of each chain."""
         at, cold = self.recipe, dataclasses.replace(train, temperature=temperature)
         burn_in = at.steps - at.steps // CHECKS
         falling = samplers.hold(samplers.first_last(at.first, at.last, burn_in), burn_in)
         return self._sampled(
             f"pSGLD {temperature:g}", key, cold, validation,
             lambda target: samplers.psgld(target, falling, adapt_steps=burn_in),
-            at.steps, origin=train,
+            at.steps, origin=train, each=draws,
         )  # fmt: skip
 
     def resgld(self, key: jax.Array, train: Posterior, validation: Batch) -> Draws:
@@ -218,13 +219,13 @@ class Methods:
 
     def _sampled(
         self, name: str, key: jax.Array, posterior: Posterior, validation: Batch, build: Build,
-        steps: int, origin: Posterior | None = None,
+        steps: int, origin: Posterior | None = None, each: int = 1,
     ) -> Draws:  # fmt: skip
         at = self.recipe
         start = self._started(key, origin or posterior, validation)
         thinning = max(1, steps // CHECKS)
         how = Sampling(
-            chains=at.members, draws=1, burn_in=(CHECKS - 1) * thinning, thinning=thinning,
+            chains=at.members, draws=each, burn_in=(CHECKS - 1) * thinning, thinning=thinning,
             batch_size=at.batch_size,
         )  # fmt: skip
         key = jax.random.fold_in(key, zlib.crc32(name.encode()))  # none like another's

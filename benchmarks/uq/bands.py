@@ -1,0 +1,321 @@
+"""Part ``bands``: what bands of a coarse-grained fluid hold (methods.md, rows 7 and 8).
+
+Affordable stand-ins for the paper's water and peptide (Thaler, Doehner and Zavadlav 2023): small
+polar molecules seen by their centres, networks that are trained on their mapped forces, and bands
+of two standard deviations over draws, each with a simulation of its own.  Three questions: do
+several modes widen bands to cover; does a cold posterior make simulations stable; does a potential
+that sees ``k_B T`` cover the pressure at temperatures that no frame had?
+
+Of the latter the paper has rho(T) at constant pressure.  Here it is p(T) at constant volume, the
+same equation of state seen from the other side: pressures of 32 molecules decorrelate in a
+hundredth of the time that their volume takes, and nothing boils.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from bayespot.md import Trajectories
+from bayespot.observables import Context, Observable
+from bayespot.uncertainty import draw_values
+from benchmarks.common import Setting, markdown, number
+from benchmarks.uq.beads import COLD, OBSERVABLES, TRAINED, Case, Plan
+from benchmarks.uq.counting import share
+from benchmarks.uq.methods import Recipe
+from benchmarks.uq.molecules import CURVES, MOLECULES, TEMPERATURES, Size, Truth
+from benchmarks.uq.store import kept
+from benchmarks.uq.timing import Clock
+
+VERSION = 1
+SIGMAS, SIGNAL = 2.0, 5.0
+NOISE = "control: one model, only MD noise"
+BOTH = (TEMPERATURES[0], TEMPERATURES[-1])  # of the trainings at two temperatures
+ONE = (TRAINED,)
+PAIRS = {
+    ("pairs", ONE): "pairs, one temperature",
+    ("thermal", ONE): "pairs that see k_B T, one temperature",
+    ("pairs", BOTH): "pairs, two temperatures",
+    ("thermal", BOTH): "pairs that see k_B T, two temperatures",
+}
+"""Ensembles of pairwise networks, by model and training temperatures."""
+PLANS = {
+    "quick": (Size(), Plan()),
+    "full": (
+        Size(steps=40000, replicas=8, frames=300),
+        Plan(12, steps=5000, recipe=Recipe(members=8, adam=1500, steps=800)),
+    ),
+}
+
+
+def one_set(case: Case, which: int) -> dict:
+    """All methods on one training set."""
+    clock, members = Clock(), case.plan.recipe.members
+    found: dict[str, tuple[str, tuple[float, ...], Any]] = {}  # model, trained at, draws
+    diverged: dict[str, int] = {}
+    first = case.ensemble("many-body", ONE, which)
+    found["ensemble"] = ("many-body", ONE, first)
+    for tau in COLD:
+        several, alone, lost = case.chains(which, tau)
+        found[f"{members} chains, τ = {tau:g}"] = ("many-body", ONE, several)
+        found[f"one chain, τ = {tau:g}"] = ("many-body", ONE, alone)
+        diverged |= {f"{members} chains, τ = {tau:g}": lost}
+    same = jax.tree.map(lambda x: np.repeat(np.asarray(x)[:1], members, axis=0), first)
+    found[NOISE] = ("many-body", ONE, same)
+    for (model, trained), name in PAIRS.items():
+        found[name] = (model, trained, case.ensemble(model, trained, which))
+    training = clock.read()
+    clock = Clock()
+    made: dict[str, Any] = {}
+    for model in dict.fromkeys(model for model, _, _ in found.values()):
+        names = [name for name, (m, _, _) in found.items() if m == model]
+        draws = [found[name][2]["potential"] for name in names]
+        params = jax.tree.map(lambda *x: np.concatenate([np.asarray(y) for y in x]), *draws)
+        runs = case.simulate(model, which, params)
+        for i, name in enumerate(names):
+            mine = slice(i * members, (i + 1) * members)
+            here = {t: _rows(run, mine) for t, run in runs.items()}
+            made[name] = judged(here, case.truth, found[name][1])
+            made[name]["force_rmse"] = case.force_rmse(model, draws[i])
+            made[name]["diverged"] = diverged.get(name, 0)
+    return {"methods": {name: made[name] for name in found}, "train": training, "md": clock.read()}
+
+
+def _rows(made: Trajectories, draws: slice) -> Trajectories:
+    means = {
+        name: {key: x[:, draws] for key, x in snapshot.items()}
+        for name, snapshot in made.means.items()
+    }
+    return made._replace(means=means, reason=made.reason[draws], failed_at=made.failed_at[draws])
+
+
+def judged(
+    runs: dict[float, Trajectories], truth: Truth, trained: tuple[float, ...]
+) -> dict[str, Any]:
+    """Shares of bins that bands hold, and pressures, of one method on one set."""
+    made: dict[str, Any] = {
+        "unstable": {f"{t:g}": int(np.sum(run.reason > 0)) for t, run in runs.items()},
+        "curves": {},
+    }
+    for t, run in runs.items():
+        for observable in CURVES:
+            values = _values(observable, run, t)[0]
+            known = (truth.made[f"{observable.name} {t:g}{x}"] for x in ("", " error"))
+            made["curves"][f"{observable.name} {t:g}"] = band(values, *known)
+    if set(runs) != set(TEMPERATURES):
+        return made
+    errors = pressure_errors(runs, truth)
+    made["pressure"] = {
+        "plain": _held(errors, truth),
+        "matched": _held(matched(errors, trained), truth),
+    }
+    return made
+
+
+def _values(observable: Observable, run: Trajectories, t: float) -> Any:
+    return draw_values(observable, run, Context(t, MOLECULES))
+
+
+def band(values: np.ndarray, truth: np.ndarray, error: np.ndarray) -> dict[str, Any] | None:
+    """Share of bins where the truth is within two standard deviations over draws of their mean.
+
+    Args:
+        values: (draws, bins).
+        truth, error: (bins,) with its standard error, which widens the band; bins count where the
+            truth exceeds five of them.
+    """
+    if len(values) < 3:
+        return None
+    mean, sd = values.mean(0), values.std(0, ddof=1)
+    use = truth > SIGNAL * error
+    inside = np.abs(truth - mean) <= SIGMAS * np.hypot(sd, error)
+    return {
+        "share": float(np.mean(inside[use])),
+        "width": float(np.mean(SIGMAS * sd[use]) / np.mean(truth[use])),
+        "error": float(np.mean(np.abs(mean - truth)[use]) / np.mean(truth[use])),
+        "mean": mean, "sd": sd, "draws": len(values),
+    }  # fmt: skip
+
+
+def pressure_errors(runs: dict[float, Trajectories], truth: Truth) -> np.ndarray:
+    """(draws, temperatures) GPa above the truth, of draws that are stable everywhere."""
+    stable = np.all([run.reason[:, 0] == 0 for run in runs.values()], axis=0)
+    found = []
+    for t, run in runs.items():
+        values, _, used = _values(OBSERVABLES[-1], run, t)
+        every = np.full(len(stable), np.nan)
+        every[used] = values
+        found.append(every - truth.made[f"pressure {t:g}"])
+    return np.stack(found, axis=1)[stable]
+
+
+def matched(errors: np.ndarray, trained: tuple[float, ...]) -> np.ndarray:
+    """Errors (draws, temperatures) that are left where each draw has a term of the volume alone,
+    which no structure feels, so that its mean pressure is right at the temperatures it was trained
+    at (Das and Andersen 2010; the paper matches by iterated virials)."""
+    columns = [TEMPERATURES.index(t) for t in trained]
+    return errors - errors[:, columns].mean(axis=1, keepdims=True)
+
+
+def _held(errors: np.ndarray, truth: Truth) -> dict[str, list[float]] | None:
+    """Of (draws, temperatures): whether two standard deviations hold zero; mean and deviation."""
+    if len(errors) < 3:
+        return None
+    mean, sd = errors.mean(0), errors.std(0, ddof=1)
+    noise = np.array([truth.made[f"pressure {t:g} error"] for t in TEMPERATURES])
+    held = np.abs(mean) <= SIGMAS * np.hypot(sd, noise)
+    return {"held": held.astype(float).tolist(), "mean": mean.tolist(), "sd": sd.tolist()}
+
+
+def work(setting: Setting, folder: Path, sets: int | None, worker: int, workers: int) -> None:
+    """Every ``workers``-th training set."""
+    case, count = make(setting, folder, sets)
+    for which in range(worker, count, workers):
+        _kept(case, which, folder)
+        print(f"bands: set {which} done", flush=True)
+
+
+def make(setting: Setting, folder: Path, sets: int | None) -> tuple[Case, int]:
+    """The case of a setting, and how many sets."""
+    size, plan = PLANS[setting]
+    return Case(Truth(size, folder), plan), plan.sets if sets is None else sets
+
+
+def _kept(case: Case, which: int, folder: Path) -> dict:
+    plan = dataclasses.asdict(case.plan)
+    del plan["sets"]  # more of them leave the first as they are
+    depends = {"version": VERSION, "size": dataclasses.asdict(case.truth.size), "plan": plan}
+    return kept(folder / f"{which:03d}.json", depends, lambda: one_set(case, which))
+
+
+def run(setting: Setting, folder: Path, sets: int | None, workers: int) -> dict:
+    """All sets, shared among ``workers`` processes."""
+    folder = folder / setting / "bands"
+    case, count = make(setting, folder, sets)
+    clock = Clock()
+    truth = case.truth.made  # made once, before workers would all make it
+    seconds = clock.read()
+    if workers > 1:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            jobs = [pool.submit(work, setting, folder, sets, i, workers) for i in range(workers)]
+            for job in jobs:
+                job.result()
+    found = [_kept(case, which, folder) for which in range(count)]
+    known = {
+        f"{what} {t:g}{more}": truth[f"{what} {t:g}{more}"]
+        for what in (*(o.name for o in CURVES), "pressure")
+        for t in TEMPERATURES
+        for more in ("", " error")
+    }
+    forces = truth[f"forces {TRAINED:g}"]
+    return {
+        "sets": count, "members": case.plan.recipe.members,
+        "settings": {"size": dataclasses.asdict(case.truth.size),
+                     "plan": dataclasses.asdict(case.plan)},
+        "temperatures": TEMPERATURES, "trained": TRAINED, "truth": known,
+        "axes": {o.name: o.axis for o in CURVES}, "force_rms": np.sqrt(np.mean(forces**2)),
+        "truth_seconds": seconds,
+        "rows": [tallied(found, n, case.plan.recipe.members) for n in found[0]["methods"]],
+        "cost": {part: [s[part]["core_seconds"] for s in found] for part in ("train", "md")},
+    }  # fmt: skip
+
+
+def tallied(found: list[dict], name: str, members: int) -> dict:
+    """One method over sets; curves to draw are those of the first."""
+    sets = [s["methods"][name] for s in found]
+    row: dict[str, Any] = {
+        "method": name,
+        "unstable": {t: sum(s["unstable"][t] for s in sets) for t in sets[0]["unstable"]},
+        "trajectories": len(sets) * members,
+        "diverged": sum(s["diverged"] for s in sets),
+        "force_rmse": float(np.mean([s["force_rmse"] for s in sets])),
+        "curves": {},
+    }  # fmt: skip
+    for curve in sets[0]["curves"]:
+        each = [s["curves"][curve] for s in sets]
+        there = [x for x in each if x is not None]
+        # sets with too few stable draws for a band hold nothing
+        told: dict[str, Any] = {"share": share([x["share"] if x else 0.0 for x in each])}
+        for what in ("width", "error"):
+            told[what] = float(np.mean([x[what] for x in there])) if there else None
+        told |= {k: there[0][k] if there else None for k in ("mean", "sd")}
+        row["curves"][curve] = told
+    row["pressure"] = {}
+    for kind in sets[0].get("pressure", ()):
+        each = [s["pressure"][kind] for s in sets]
+        there = [x for x in each if x is not None]
+        row["pressure"][kind] = {
+            f"{t:g}": {
+                "held": share([x["held"][i] if x else 0.0 for x in each]),
+                "error": float(np.mean([x["mean"][i] for x in there])) if there else None,
+                "sd": float(np.mean([x["sd"][i] for x in there])) if there else None,
+            }
+            for i, t in enumerate(TEMPERATURES)
+        }
+    return row
+
+
+def table(result: dict) -> str:
+    """Three: bands of curves, what broke, and pressures."""
+    kelvin = [f"{t:g}" for t in result["temperatures"]]
+    here, away = f"{result['trained']:g}", kelvin[0]
+    curves = [f"{o} {t}" for t in (here, away) for o in result["axes"]]
+    forces = result["force_rms"]
+    intro = (
+        f"**Bands of a coarse-grained fluid**, {result['sets']} training sets of"
+        f" {result['settings']['plan']['train']} frames at {here} K, {result['members']} draws of"
+        " each posterior. Shares of bins within two standard deviations over draws, in brackets"
+        " 95 % intervals over sets; ±: half the band over the mean of the curve, and the mean's own"
+        " error likewise."
+    )
+    rows = [
+        (row["method"], number(1e3 * row["force_rmse"], 3),
+         *(_curve(row["curves"][c]) for c in curves))
+        for row in result["rows"] if "two temperatures" not in row["method"]
+    ]  # fmt: skip
+    head = (f"trained at {here} K", f"force RMSE / meV/Å (of {number(1e3 * forces, 3)})",
+            *(f"{c} K" for c in curves))  # fmt: skip
+    made = [intro, markdown(head, rows)]
+    rows = [
+        (row["method"], *(str(row["unstable"].get(t, "–")) for t in kelvin),
+         str(row["trajectories"]), str(row["diverged"]))
+        for row in result["rows"] if row["method"] != NOISE
+    ]  # fmt: skip
+    head = ("unstable trajectories", *(f"{t} K" for t in kelvin), "of", "diverged chains")
+    made.append(markdown(head, rows))
+    rows = [
+        (row["method"], *(_pressure(row["pressure"][kind][t]) for kind in ("plain", "matched")
+                          for t in kelvin))
+        for row in result["rows"] if row["pressure"]
+    ]  # fmt: skip
+    head = (
+        f"error of the pressure ± one deviation / MPa, share of sets held (two temperatures:"
+        f" {kelvin[0]} K and {kelvin[-1]} K)",
+        *(f"{t} K" for t in kelvin), *(f"matched where trained, {t} K" for t in kelvin),
+    )  # fmt: skip
+    made.append(markdown(head, rows))
+    return "\n\n".join(made)
+
+
+def _curve(given: dict) -> str:
+    mean, low, high = given["share"]
+    text = f"{100 * mean:.0f} ({100 * low:.0f}–{100 * high:.0f}) %"
+    if given["width"] is None:
+        return text
+    return f"{text}; ± {100 * given['width']:.0f} %, off by {100 * given['error']:.0f} %"
+
+
+def _pressure(given: dict) -> str:
+    if given["error"] is None:
+        return "–"
+    mean, low, high = given["held"]
+    return (
+        f"{1e3 * given['error']:+.0f} ± {1e3 * given['sd']:.0f};"
+        f" {100 * mean:.0f} ({100 * low:.0f}–{100 * high:.0f}) %"
+    )
