@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import perform
+from benchmarks.common import perform, write_table
 from benchmarks.uq import dft_table, figures, store, tally, truth
 
 PARTS = ("coverage", "dft", "bands", "route")
+PAGE = Path(__file__).parents[2] / "docs" / "coverage.md"
 
 
 def run(part: str, given: argparse.Namespace) -> Callable[[Any, Path], dict]:
@@ -49,9 +49,7 @@ def run(part: str, given: argparse.Namespace) -> Callable[[Any, Path], dict]:
 
 
 def table(result: dict) -> str:
-    """Of any part, by what it holds; of several parts together."""
-    if "parts" in result:
-        return "\n\n".join(table(part) for part in result["parts"].values())
+    """Of any part, by what it holds."""
     part = result["experiment"].removeprefix("uq_")
     if part == "coverage":
         return "\n\n".join(tally.tables(case) for case in result["cases"])
@@ -79,6 +77,7 @@ def main() -> None:
     parser.add_argument("--sets", type=int, help="training sets, in place of the setting's")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--parts", type=Path, default=store.PARTS, help="where parts are kept")
+    parser.add_argument("--page", action="store_true", help=f"rewrite the tables of {PAGE.name}")
     given = parser.parse_args()
     sys.path.insert(0, os.getcwd())  # a method of one's own lies there
     for part in PARTS:
@@ -87,11 +86,5 @@ def main() -> None:
         result = perform(f"uq_{part}", run(part, given), given.setting, given.out)
         print(table(result))
         print(f"\n{result['wall_seconds']:.0f} s; figures and uq_{part}.json in {given.out}\n")
-    found = {
-        part: json.loads(path.read_text(encoding="utf-8"))
-        for part in PARTS
-        if (path := given.out / f"uq_{part}.json").exists()
-    }
-    if set(found) == set(PARTS):
-        whole = {"experiment": "uq", "setting": given.setting, "parts": found}
-        (given.out / "uq.json").write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+        if given.page:
+            write_table(PAGE, f"uq_{part}", table(result))
