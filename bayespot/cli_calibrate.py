@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -87,7 +89,8 @@ def calibrate(
     """
     options = _Options(
         tuple(sources), data, recalibrate_on, fraction, method, per, conformal,
-        tuple(filter(None, (ood_types or "").split(","))), ood, out, tuple(name or ()),
+        tuple(filter(None, map(str.strip, (ood_types or "").split(",")))), ood, out,
+        tuple(name or ()),
         {k: (v,) for k, v in (("energy", energy_key), ("forces", forces_key)) if v}, seed, undo,
     )  # fmt: skip
     guard(lambda: _work(options), debug)
@@ -134,16 +137,20 @@ def _work(options: _Options) -> None:
     )
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file", "Give a directory with --out")
-    chosen = a.read_frames(
-        data,
-        recalibrate_on=options.recalibrate_on,
-        fraction=options.fraction,
-        ood_types=options.ood_types,
-        ood=options.ood,
-        seed=options.seed,
-        keys=Keys(**options.keys),
-    )
+    try:
+        chosen = a.read_frames(
+            data,
+            recalibrate_on=options.recalibrate_on,
+            fraction=options.fraction,
+            ood_types=options.ood_types,
+            ood=options.ood,
+            seed=options.seed,
+            keys=Keys(**options.keys),
+        )
+    except UserError as error:
+        raise UserError(error.problem, _without_sections(error.fix)) from error
     a.check_unseen(sources, chosen)
+    _make(folder)
     made = a.assess(
         sources, chosen, method=options.method, per=options.per, conformal=options.conformal,
         seed=options.seed, report=_progress(),
@@ -157,6 +164,26 @@ def _work(options: _Options) -> None:
         typer.echo(line)
     seconds = time.perf_counter() - started
     typer.echo(f"{folder / 'calibration.html'}  ({seconds:.0f} s in all)")
+
+
+def _make(folder: Path) -> None:
+    """Before the work that would be lost."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be made ({error.strerror})", "Give a directory with --out"
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"nothing can be written to {folder}", "Give a directory with --out")
+
+
+def _without_sections(fix: str) -> str:
+    """Advice of readers in terms of this command, which has no configuration."""
+    key = re.match(r"Name the key: set (energy|forces)_key in \[data\]", fix)
+    if key:
+        return f"Name the key: --{key[1]}-key my_{key[1]}"
+    return fix.replace(" in [data]", "")
 
 
 def _advise(made: Assessed) -> None:
@@ -186,6 +213,24 @@ def _check(options: _Options) -> None:
         if value not in known:
             words = ", ".join(k for k in known if k)
             raise UserError(f"{option} {value} is not known", f"Give one of {words}")
+    fitting = options.fraction is not None or options.recalibrate_on is not None
+    if options.fraction is not None and not 0 < options.fraction < 1:
+        raise UserError(
+            f"--fraction {options.fraction:g} is no part of the frames",
+            "Give a number between 0 and 1",
+        )
+    if not fitting and (options.method != "nll" or options.per or options.conformal):
+        raise UserError(
+            "--method, --per and --conformal say how to recalibrate, and there is nothing to"
+            " recalibrate on",
+            "Give --recalibrate-on or --fraction as well",
+        )
+    if options.method == "isotonic" and options.per:
+        raise UserError("an isotonic curve is of all numbers together", "Leave --per out")
+    if options.seed < 0:
+        raise UserError(f"--seed {options.seed} is negative", "Give 0 or more")
+    if not all(map(str.strip, options.names)):
+        raise UserError("a --name is empty", "Name every source, or none")
     if options.names and len(options.names) != len(options.sources):
         raise UserError(
             f"there are {len(options.sources)} sources and {len(options.names)} names",

@@ -19,6 +19,7 @@ import numpy as np
 
 from bayespot import files
 from bayespot.calibration import Predicted, Recalibration
+from bayespot.calibration.elements import SYMBOLS
 from bayespot.data import Frame, Shift, make_dataset
 from bayespot.draws import Draws
 from bayespot.errors import UserError
@@ -98,6 +99,7 @@ class Committee:
             UserError: elements training lacked.
         """
         given = [_frame(f, number) for number, f in enumerate(frames)]
+        self._check_elements(given)
         energy = np.full((self.members, len(given)), np.nan)
         stresses = np.full((self.members, len(given), 3, 3), np.nan)
         forces: list[np.ndarray] = [np.empty(0)] * len(given)
@@ -116,6 +118,17 @@ class Committee:
                         stresses[:, i] = made.stress[:, n]
         variance = {name: np.asarray(x, float) ** 2 for name, x in self.noise.items()}
         return Predicted(energy, forces, stresses if stress else None, variance, self.name)
+
+    def _check_elements(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            unknown = set(frame.atoms.numbers.tolist()) - set(self.shift.elements)
+            if unknown:
+                symbols = ", ".join(str(SYMBOLS[z]) for z in sorted(unknown))
+                known = ", ".join(str(SYMBOLS[z]) for z in self.shift.elements)
+                raise UserError(
+                    f"{frame.where} has {symbols}, and {self.name} was trained on {known}",
+                    "Leave such frames out, or train on data with them",
+                )
 
 
 def monitor_scales(known: Recalibration, elements: Sequence[int]) -> dict[str, Any]:
@@ -199,7 +212,7 @@ def load(
     for name in (POSTERIOR, POTENTIAL):
         if not (folder / name).is_file():
             raise UserError(f"{folder} holds no {name}", _advice(folder, name))
-    content = json.loads((folder / POTENTIAL).read_text(encoding="utf-8"))
+    content = _json(folder / POTENTIAL)
     potential = potential or from_json(content["potential"])
     draws = _draws(folder / POSTERIOR, potential, _example(content["example"]))
     flat = draws.flat(members)
@@ -215,6 +228,15 @@ def load(
     }
     known = load_recalibration(folder) if recalibrate else None
     return Committee(potential, flat["potential"], shift, noise, known, folder.name)
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(
+            f"{path} cannot be read as JSON ({error})", "Copy it again, or make it anew"
+        ) from error
 
 
 def _advice(folder: Path, name: str) -> str:
@@ -236,9 +258,15 @@ def _example(content: dict[str, Any]) -> System:
 def _draws(path: Path, potential: Potential, system: System) -> Draws:
     import xarray as xr
 
-    with xr.open_dataset(path, group="posterior", engine="h5netcdf") as stored:
-        names = [str(name) for name in stored.data_vars]
-        wide = any(stored[name].dtype == np.float64 for name in names)
+    try:
+        with xr.open_dataset(path, group="posterior", engine="h5netcdf") as stored:
+            names = [str(name) for name in stored.data_vars]
+            wide = any(stored[name].dtype == np.float64 for name in names)
+    except (OSError, KeyError) as error:
+        raise UserError(
+            f"{path} cannot be read as posterior draws ({error})",
+            "Copy it again, or make the run anew",
+        ) from error
     scalar = jax.ShapeDtypeStruct((), np.float32)
     prefix = "noise."
     noise = {n.removeprefix(prefix): scalar for n in names if n.startswith(prefix)}
@@ -265,4 +293,4 @@ def load_recalibration(folder: str | Path) -> Recalibration | None:
     path = Path(folder) / RECALIBRATION
     if not path.is_file():
         return None
-    return Recalibration.from_json(json.loads(path.read_text(encoding="utf-8")))
+    return Recalibration.from_json(_json(path))

@@ -46,8 +46,23 @@ def from_python(path: Path) -> Source:
     Raises:
         UserError: a file that fails, or defines no such list.
     """
-    found = getattr(load_module(str(path), str(path)), "calculators", None)
-    found = found() if callable(found) else found
+    try:
+        module = load_module(str(path), str(path))
+    except UserError as error:
+        cause = error.__cause__
+        raise UserError(
+            f"{path} cannot be run ({type(cause).__name__}: {cause})",
+            "Mend it: it must define calculators = [...]",
+        ) from cause
+    found = getattr(module, "calculators", None)
+    if callable(found):
+        try:
+            found = found()
+        except Exception as error:  # of whatever library
+            raise UserError(
+                f"calculators() of {path} fails ({type(error).__name__}: {error})",
+                "Mend it: it must give a list of ASE calculators",
+            ) from error
     if not isinstance(found, list | tuple) or not found:
         raise UserError(f"{path} defines no list calculators", "Write calculators = [...] in it")
     return _committee(list(found), path.stem)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ SAME = 1e-3
 """Angstrom: atoms closer than this in all coordinates are those of the same frame."""
 
 ENSEMBLES = ("energy_ensemble", "forces_ensemble")
+KNOWN = (*ENSEMBLES, "stress_ensemble", "energy_noise", "forces_noise", "stress_noise")
 
 
 def from_npz(path: Path, data: Path) -> Source:
@@ -45,6 +46,11 @@ def from_npz(path: Path, data: Path) -> Source:
             f"{path} has no {missing[0]}, only {', '.join(arrays) or 'nothing'}",
             "Give energy_ensemble (K, F) and forces_ensemble (K, total atoms, 3)",
         )
+    odd = [name for name in KNOWN if name in arrays and arrays[name].dtype.kind not in "fiu"]
+    if odd:
+        raise UserError(
+            f"{path} has a {odd[0]} of type {arrays[odd[0]].dtype}", "Give real numbers"
+        )
     energy, forces = (np.asarray(arrays[name], float) for name in ENSEMBLES)
     stress = np.asarray(arrays["stress_ensemble"], float) if "stress_ensemble" in arrays else None
     if energy.ndim != 2 or forces.ndim != 3 or forces.shape[::2] != (len(energy), 3):
@@ -61,6 +67,15 @@ def from_npz(path: Path, data: Path) -> Source:
         for name in ("energy", "forces", "stress")
         if f"{name}_noise" in arrays
     }
+    for name, variance in noise.items():
+        right = variance.shape in ((), (1,), (len(energy),))
+        if not right or not np.isfinite(variance).all():
+            raise UserError(
+                f"{path} has a {name}_noise of shape {variance.shape} for {len(energy)} members"
+                if not right
+                else f"{path} has a NaN or infinite {name}_noise",
+                "Give one standard deviation, or one of each member",
+            )
     sizes = _sizes(data, path, energy.shape[1], forces.shape[1])
     ends = np.cumsum(sizes)
 
@@ -124,9 +139,16 @@ def from_frames(path: Path) -> Source:
                 "Write energy_ensemble (K numbers) into info, forces_ensemble (atoms, 3 K) into"
                 " arrays",
             )
+        values = (atoms.info[ENSEMBLES[0]], atoms.arrays[ENSEMBLES[1]])
+        if any(np.asarray(x).dtype.kind not in "fiu" for x in values):
+            raise UserError(
+                f"frame {number} of {path} has an ensemble that is not made of numbers",
+                "Write numbers with blanks between",
+            )
+    alike = _by_composition(images)
 
     def predict(frames: Sequence[Frame], stress: bool, report: Report) -> Predicted:
-        found = [_find(images, frame, path) for frame in frames]
+        found = [images[_find(alike, frame, path)] for frame in frames]
         energies = [np.asarray(a.info[ENSEMBLES[0]], float).reshape(-1) for a in found]
         members = len(energies[0])
         odd = next((f for f, e in zip(frames, energies, strict=True) if len(e) != members), None)
@@ -146,11 +168,31 @@ def from_frames(path: Path) -> Source:
     return Source(path.stem, predict)
 
 
-def _find(images: Sequence[ase.Atoms], frame: Frame, path: Path) -> ase.Atoms:
-    for atoms in images:
-        same = np.array_equal(atoms.numbers, frame.atoms.numbers)
-        if same and np.max(np.abs(atoms.positions - frame.atoms.positions)) < SAME:
-            return atoms
+def _by_composition(images: Sequence[ase.Atoms]) -> dict[bytes, tuple[list[int], np.ndarray, int]]:
+    """Atomic numbers -> places of the frames that have them, their coordinates (flat), and the
+    coordinate that differs most between them."""
+    found: dict[bytes, list[int]] = {}
+    for number, atoms in enumerate(images):
+        found.setdefault(atoms.numbers.tobytes(), []).append(number)
+    made = {}
+    for numbers, places in found.items():
+        positions = np.stack([images[i].positions.ravel() for i in places])
+        made[numbers] = (places, positions, int(np.argmax(np.ptp(positions, axis=0))))
+    return made
+
+
+def _find(
+    alike: Mapping[bytes, tuple[list[int], np.ndarray, int]], frame: Frame, path: Path
+) -> int:
+    """Place of the frame among those of its composition."""
+    key = frame.atoms.numbers.tobytes()
+    if key in alike:
+        places, positions, one = alike[key]
+        wanted = frame.atoms.positions.ravel()
+        # one coordinate tells nearly all frames apart: thousands are found in no time
+        for i in np.flatnonzero(np.abs(positions[:, one] - wanted[one]) < SAME):
+            if np.max(np.abs(positions[i] - wanted)) < SAME:
+                return places[i]
     raise UserError(
         f"{path} has no ensemble for {frame.where}", "Give one that holds all frames of the data"
     )

@@ -13,8 +13,12 @@ import numpy as np
 from bayespot import calibration, committee, files
 from bayespot.assessment.frames import Chosen, labels
 from bayespot.assessment.sources import Source
-from bayespot.calibration import Method, Recalibration
+from bayespot.calibration import Method, Quantity, Recalibration
+from bayespot.calibration.bootstrap import FEWEST
 from bayespot.errors import UserError
+
+ROUNDING = 1e-12
+"""Relative difference of members that are the same."""
 
 PACKAGES = ("bayespot", "jax", "numpy", "scipy", "ase")
 
@@ -59,6 +63,11 @@ def assess(
     Raises:
         UserError: predictions that do not fit the frames, or a recalibration that cannot be.
     """
+    if 0 < len(frames.calibration) < FEWEST:
+        raise UserError(
+            f"a recalibration on {len(frames.calibration)} frames would rest on chance",
+            f"Give {FEWEST} or more that no test uses",
+        )
     told = report or (lambda name, done, total: None)
     methods: list[Method] = []
     fitted: dict[str, Recalibration] = {}
@@ -113,7 +122,19 @@ def _quantities(
         calibration.quantities(predicted.select(part), known.select(part)) if len(part) else []
         for part in parts
     )
+    if not any(map(_spread, test)):
+        raise UserError(
+            f"the {predicted.members} members of {source.name} agree to the last digit",
+            "Give members that differ: these look like copies of one",
+        )
     return test, more
+
+
+def _spread(quantity: Quantity) -> bool:
+    """Whether any number of it has an uncertainty beyond rounding."""
+    gap = np.ptp(quantity.samples, axis=0)
+    certain = gap <= ROUNDING * np.abs(quantity.samples).max(axis=0)
+    return bool(np.any(~certain) or np.any(quantity.noise_variance > 0))
 
 
 def store(sources: Sequence[Source], made: Assessed, folder: Path) -> list[str]:

@@ -50,14 +50,27 @@ def biased(part: Assessed) -> bool:
     return bool(share > 0.5)
 
 
+def _chance(p: float) -> str:
+    return "p < 0.01" if p < 0.01 else f"p = {p:.2f}"
+
+
 def following(parts: Sequence[Assessed], recalibrated: bool) -> list[str]:
     """What to do about the verdicts."""
-    lines = []
+    # factors learnt with an offset would be factors of the offset
+    lines = [
+        f"{part.quantity.label}: remove the constant offset of {offset(part):.2g}"
+        f" {part.quantity.unit} first (the two may have different reference energies), and judge"
+        " again."
+        for part in parts
+        if biased(part)
+    ]
     by_kind: dict[str, list[Assessed]] = {}
     for part in parts:
         by_kind.setdefault(part.verdict.kind, []).append(part)
     stretched = [
-        f"{p.quantity.label} by {p.verdict.factor:.2g}" for p in by_kind.get("stretch", [])
+        f"{p.quantity.label} by {p.verdict.factor:.2g}"
+        for p in by_kind.get("stretch", [])
+        if not biased(p)
     ]
     if stretched:
         lines.append(
@@ -88,7 +101,13 @@ def following(parts: Sequence[Assessed], recalibrated: bool) -> list[str]:
                 f"{label}: add training frames where uncertainties fail ({', '.join(inner)}), or"
                 " recalibrate by group."
             )
-        if not failed:
+        certain = part.tails.certain
+        if certain:
+            lines.append(
+                f"{label}: leave out what members cannot disagree about ({certain} numbers:"
+                " isolated atoms, fixed forces, copies of one model), and judge again."
+            )
+        elif not failed:
             lines.append(
                 f"{label}: use more members from independent starts, or read conformal intervals,"
                 " which hold on average, in place of single uncertainties."
@@ -97,15 +116,10 @@ def following(parts: Sequence[Assessed], recalibrated: bool) -> list[str]:
         labels = ", ".join(p.quantity.label for p in by_kind["unknown"])
         lines.append(f"Label more frames to judge: {labels}.")
     for part in parts:
-        if biased(part):
-            lines.append(
-                f"{part.quantity.label}: remove the constant offset of {offset(part):.2g}"
-                f" {part.quantity.unit} first (the two may have different reference energies)."
-            )
         if part.ence is not None and part.ence.p < 0.05 and part.verdict.kind == "trust":
             lines.append(
                 f"{part.quantity.label}: right on average, but not at each size of uncertainty"
-                f" (ENCE {part.ence.value:.2f}, p = {part.ence.p:.2f}); an isotonic recalibration"
+                f" (ENCE {part.ence.value:.2f}, {_chance(part.ence.p)}); an isotonic recalibration"
                 " may help."
             )
         if len(part.quantity.samples) < 5:

@@ -22,6 +22,8 @@ from bayespot.calibration.stretch import Ladder, Stretch
 from bayespot.calibration.verdicts import HeavyTails, Verdict, of_quantity
 
 POINTS = 400
+CERTAIN = 1e-6
+"""Standard deviation over error below which members do not disagree at all."""
 IN_GROUPS = ("rmse", "mae", "nll", "crps", "mean_squared_z", "chi2", "sharpness",
              "coverage_68", "coverage_95")  # fmt: skip
 
@@ -134,9 +136,8 @@ class Assessed:
                 terms = {k: v[use] for k, v in self.terms.items() if k in IN_GROUPS}
                 self.group_metrics[kind][name] = _of_means(terms, resampling)
         self.stretch, self.groups = whole, own
-        verdict, self.verdicts = of_quantity(
-            whole, own, rest, self._tails(whole), advice.reasons(self)
-        )
+        self.tails = self._tails(whole)
+        verdict, self.verdicts = of_quantity(whole, own, rest, self.tails, advice.reasons(self))
         self.verdict: Verdict = verdict
 
     def _tails(self, whole: Stretch) -> HeavyTails:
@@ -155,7 +156,10 @@ class Assessed:
         else:
             high = ranked["high"]
         high = 0.0 if high is None or not np.isfinite(high) else high
-        return HeavyTails(float(beyond.mean()), low if np.isfinite(low) else 0.0, float(high))
+        wrong = self.made.size > 1e-3 * np.sqrt(np.mean(self.made.size**2))
+        certain = int(np.sum(wrong & (self.made.sigma < CERTAIN * self.made.size)))
+        low = low if np.isfinite(low) else 0.0
+        return HeavyTails(float(beyond.mean()), low, float(high), certain)
 
     def to_json(self) -> dict[str, Any]:
         """The schema's quantity."""

@@ -209,7 +209,8 @@ def _stress(predicted: Predicted, labels: Labels) -> Quantity | None:
     if predicted.stress is None or labels.stress is None:
         return None
     truth, samples = labels.stress[:, *SIX], predicted.stress[:, :, *SIX]
-    known = np.flatnonzero(np.isfinite(truth).all(axis=1))
+    # frames that nothing predicted a stress of are judged without it
+    known = np.flatnonzero(np.isfinite(truth).all(axis=1) & ~np.isnan(samples).all(axis=(0, 2)))
     if not len(known):
         return None
     samples = _finite(predicted, samples[:, known], "stress", known)

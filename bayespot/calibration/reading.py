@@ -33,25 +33,25 @@ READING: dict[str, tuple[str, str, str]] = {
     ),
     "coverage_50": (
         "inside 50 %",
-        "0.50",
+        "50 %",
         "Fraction of truths in the 50 % interval: more means intervals are too wide, less "
         "too narrow.",
     ),
     "coverage_68": (
         "inside 68 %",
-        "0.68",
+        "68 %",
         "Fraction of truths in the 68 % interval, of one standard deviation where nothing "
         "but Gaussian noise is uncertain.",
     ),
     "coverage_90": (
         "inside 90 %",
-        "0.90",
+        "90 %",
         "Fraction of truths in the 90 % interval.",
     ),
     "coverage_95": (
         "inside 95 %",
-        "0.95",
-        "Fraction of truths in the 95 % interval: at 0.80 one error in five is outside "
+        "95 %",
+        "Fraction of truths in the 95 % interval: at 80 % one error in five is outside "
         "where one in twenty was announced.",
     ),
     "miscalibration_area": (
@@ -63,8 +63,9 @@ READING: dict[str, tuple[str, str, str]] = {
     "mean_squared_z": (
         "mean squared z",
         "1",
-        "Squared error over predicted variance: 4 means that errors are twice as large as "
-        "announced, 0.25 half as large.",
+        "Squared error over predicted variance (of few members, of the normal deviate that is as "
+        "rare): above 1 errors are larger than announced, and the factor of the verdict says how "
+        "much.",
     ),
     "chi2": (
         "χ²/3",

@@ -14,7 +14,8 @@ A quantity is not to be trusted, whatever its own factor, where one factor canno
   the rest, at the lower end of an interval that holds for all groups together;
 - or errors have heavy tails that the uncertainties do not foresee: surely more than 1 % are beyond
   three stretched standard deviations (0.27 % should be), and they are not ranked by uncertainty
-  (Spearman correlation surely below 0.2).
+  (Spearman correlation surely below 0.2);
+- or members agree to the last digit where they are wrong, and the rule above does not say trust.
 """
 
 from __future__ import annotations
@@ -63,11 +64,13 @@ class HeavyTails:
     Attributes:
         beyond, beyond_low: fraction beyond three stretched standard deviations, and its lower end.
         ranked_high: upper end of the Spearman correlation; 0 where all are equally uncertain.
+        certain: numbers on which members agree to the last digit, and are wrong.
     """
 
     beyond: float
     beyond_low: float
     ranked_high: float
+    certain: int = 0
 
     @property
     def fail(self) -> bool:
@@ -89,8 +92,7 @@ def judge(found: Stretch) -> Verdict:
     reason = f"errors are {span} times as large as stated"
     if 1 / GOOD <= found.value <= GOOD and found.low >= 1 / SURE and found.high <= SURE:
         return Verdict(
-            "trust", None, f"Use the uncertainties as they are: errors are {span} times as large.",
-            (reason,),
+            "trust", None, f"Use the uncertainties as they are: {reason}.", (reason,),
         )  # fmt: skip
     if (found.low > 1 or found.high < 1) and not 1 / GOOD <= found.value <= GOOD:
         word = "too narrow" if found.value > 1 else "wider than they need to be"
@@ -168,6 +170,12 @@ def of_quantity(
         )
     if tails.fail:
         reasons.append("larger uncertainties do not come with larger errors")
+    if tails.certain and first.kind != "trust":
+        sentence = (
+            f"Do not trust: members agree to the last digit on {tails.certain} of {whole.count}"
+            " numbers and are wrong there, which no factor repairs."
+        )
+        return Verdict("do_not_trust", None, sentence, (*reasons, *wide)), made
     if failed:
         worst = sorted(failed, key=lambda key: -failed[key])
         elsewhere = judge(rest[worst[0]])

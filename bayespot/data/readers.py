@@ -69,7 +69,8 @@ def read(path: str | Path, keys: Keys | None = None) -> list[Frame]:
     """
     path, keys = Path(path), keys or Keys()
     if not path.is_file():
-        raise UserError(f"there is no file {path}", "Check the path in [data]")
+        what = f"{path} is a directory" if path.is_dir() else f"there is no file {path}"
+        raise UserError(what, "Check the path in [data]")
     frames = _read_npz(path, keys) if path.suffix == ".npz" else _read_ase(path, keys)
     if not frames:
         raise UserError(f"{path} holds no frames", "Give a file with at least one configuration")

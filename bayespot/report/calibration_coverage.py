@@ -17,6 +17,7 @@ from bayespot.report.calibration_drawing import (
     picture,
     style,
 )
+from bayespot.report.calibration_text import GROUPS
 from bayespot.report.calibration_text import groups as ordered
 from bayespot.report.table import significant as sig
 
@@ -118,6 +119,7 @@ def groups(
     names = [n for n in names if sum(kind == n[0] for kind, _ in names) > 1][:MOST_GROUPS]
     if not names:
         return None
+    words = [GROUPS.get(n, n[1]) for n in names]
     rows = [(i, n, [q["groups"].get(k, {}).get(g) for k, g in names]) for i, n, q in entries]
 
     def draw(axes: Any) -> None:
@@ -133,14 +135,14 @@ def groups(
                               color=color(i)["color"])  # fmt: skip
                 axes.plot(c["value"], y + offset, style(i)[1], ms=4.5,
                           color=color(i)["color"])  # fmt: skip
-        axes.set_yticks(range(len(names)), [g for _, g in names], fontsize=8)
+        axes.set_yticks(range(len(names)), words, fontsize=8)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlim(min(0.85, axes.get_xlim()[0]), 1.01)
         axes.set_xlabel("share in the 95 % interval")
 
     def say(_: int, made: Any) -> str:
         values = [
-            (group["metrics"]["coverage_95"]["value"], names[y][1])
+            (group["metrics"]["coverage_95"]["value"], words[y])
             for y, group in enumerate(made)
             if group is not None
         ]
@@ -154,5 +156,5 @@ def groups(
         f"Coverage of the 95 % interval of {label} in {len(names)} groups of the test data."
         f" {each(rows, say)}",
         draw,
-        left=0.06 + 0.019 * max(len(group) for _, group in names),
+        left=0.06 + 0.019 * max(map(len, words)),
     )  # fmt: skip

@@ -91,7 +91,7 @@ def _quantity(assessment: dict[str, Any], name: str, printed: bool) -> dict[str,
             for reason in q["verdict"]["reasons"]
         ],
         "groups": [
-            (kind.replace("_", " "), group, i, method, made)
+            (text.KINDS.get(kind, kind), text.GROUPS.get((kind, group), group), i, method, made)
             for kind in kinds
             for i, method, q in found
             for group, made in text.groups(q, kind)

@@ -20,6 +20,11 @@ WORDS = {"trust": "Trust", "stretch": "Stretch", "do_not_trust": "Do not trust h
          "unknown": "Cannot tell"}  # fmt: skip
 
 
+KINDS = {"config_type": "config type", "magnitude": "predicted force"}
+GROUPS = {("domain", "in"): "in distribution", ("domain", "out"): "out of distribution"}
+"""What kinds of groups, and groups, are called where their names alone say too little."""
+
+
 def headline(verdict: dict[str, Any]) -> str:
     """A verdict in its few words: "Stretch by 1.8"."""
     if verdict["kind"] != "stretch":
@@ -31,6 +36,8 @@ def headline(verdict: dict[str, Any]) -> str:
 def method_headline(method: dict[str, Any]) -> str:
     """That of a method: a factor is told for what it is a factor of."""
     verdict = method["verdict"]
+    if verdict["kind"] == "trust":
+        return _trusted(method["quantities"])
     if verdict["kind"] != "stretch":
         return headline(verdict)
     parts = [q for q in method["quantities"] if q["verdict"]["kind"] == "stretch"]
@@ -43,6 +50,14 @@ def method_headline(method: dict[str, Any]) -> str:
         word, _, rest = headline(verdict).partition(" ")
         return f"{word} {' and '.join(q['label'] for q in parts)} {rest}"
     return "Stretch each quantity by its own factor"
+
+
+def _trusted(quantities: list[dict[str, Any]]) -> str:
+    """ "Trust" of all; where numbers were too few for some, what it is of."""
+    found = [q["label"] for q in quantities if q["verdict"]["kind"] == "trust"]
+    if len(found) == len(quantities):
+        return "Trust"
+    return f"Trust {' and '.join(found)}" if len(found) <= 2 else "Trust in part"
 
 
 def names(assessment: dict[str, Any]) -> list[str]:
@@ -132,7 +147,7 @@ def summary(assessment: dict[str, Any]) -> list[str]:
         lines.append("")
         head = f"{found[0][2]['label']} ({unit})"
         width = max(30, len(head) + 1, *(len(n) + 3 for _, n, _ in found))
-        lines.append(columns(head, "RMSE", "in 68 %", "in 95 %", "error/σ", "verdict", width=width))
+        lines.append(columns(head, "RMSE", "in 68 %", "in 95 %", "rms z", "verdict", width=width))
         for _, method, q in found:
             get = {k: q["metrics"].get(k, {}).get("value") for k in OVERVIEW}
             z = get["mean_squared_z"]
@@ -202,8 +217,8 @@ def _cell(metric: str, made: dict[str, Any] | None, factor: float) -> str:
 
 def _group_lines(found: list[tuple[int, str, dict[str, Any]]], factor: float) -> Iterator[str]:
     rows = [
-        f"| {method} | {kind.replace('_', ' ')} | {group} | {made['count']} |"
-        f" {_cell('rmse', made['metrics'].get('rmse'), factor)} |"
+        f"| {method} | {KINDS.get(kind, kind)} | {GROUPS.get((kind, group), group)} |"
+        f" {made['count']} | {_cell('rmse', made['metrics'].get('rmse'), factor)} |"
         f" {_cell('coverage_95', made['metrics'].get('coverage_95'), factor)} |"
         f" {headline(made['verdict'])} |"
         for _, method, q in found

@@ -368,6 +368,16 @@ def test_a_method_keeps_its_colour_where_another_lacks_the_quantity(made):
     assert "var(--method0)" not in section
 
 
+def test_trust_is_told_of_what_was_judged():
+    def headline(**kinds):
+        parts = [{"label": k.replace("_", " "), "verdict": {"kind": v}} for k, v in kinds.items()]
+        return text.method_headline({"verdict": {"kind": "trust"}, "quantities": parts})
+
+    assert headline(energy="trust", forces="trust") == "Trust"
+    assert headline(energy="unknown", forces="trust") == "Trust forces"
+    assert headline(energy="unknown", a="trust", b="trust", c="trust") == "Trust in part"
+
+
 def test_a_factor_is_told_for_what_it_is_a_factor_of():
     def method(**kinds):
         parts = [
