@@ -61,7 +61,7 @@ def _elastic(case: dict) -> str:
     methods = {k: given["elastic"] for k, given in case["methods"].items()}
     first = next(iter(methods.values()))["rows"]
     head = (
-        f"{case['name']}: 95 % intervals, in brackets recalibrated (68 % ones that hold)",
+        f"{case['name']}: 95 % intervals (recalibrated; do 68 % ones hold, before/after)",
         *(f"{row['name']} ({row['unit']})" for row in first),
         "no minimum", "unstable",
     )  # fmt: skip

@@ -72,7 +72,7 @@ def dft(result: dict, out: Path) -> list[str]:
         ax.set(xlabel="stated uncertainty of forces (meV/Å)", ylabel="RMSE of forces (meV/Å)")
         signs = zip(("squares", "diamonds"), case["outside"], strict=False)
         told = "; ".join(f"{sign}: {outside}" for sign, outside in signs)
-        ax.set_title(f"{case['name']}; {told}", loc="left")
+        ax.set_title(f"{case['name']}\n{told}", loc="left")
         ax.legend(loc="lower right")
     fig.savefig(out / "uq_dft.png")
     plt.close(fig)

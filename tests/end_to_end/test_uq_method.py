@@ -33,7 +33,7 @@ def small(monkeypatch, tmp_path):
 
     def cases(setting, folder, sets):
         size = fluid.Size(
-            sets, 2, 1, 2, steps=200, equilibration=100, reference_steps=1000, reference_replicas=8
+            sets, 2, 1, 2, steps=200, equilibration=100, reference_steps=2000, reference_replicas=4
         )
         given = fluid.Truth(size, folder)
         recipe = Recipe(members=4, adam=200, steps=100, last_layer="potential/pair")

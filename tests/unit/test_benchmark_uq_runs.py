@@ -66,6 +66,37 @@ def test_intervals_are_judged_with_the_factor_and_the_truth_of_their_place(runne
     )
 
 
+def test_errors_spreads_and_the_factor_are_those_of_forces(runner):
+    """Draws half as far apart are given twice the factor; spreads are a sample's."""
+    rng = np.random.default_rng(6)
+    labels = rng.normal(size=(40, 5, 3))
+    batch = types.SimpleNamespace(
+        energy=rng.normal(size=40), forces=labels,
+        system=types.SimpleNamespace(species=np.ones((40, 5), int)),
+    )  # fmt: skip
+    truth = types.SimpleNamespace(**{**vars(batch), "forces": labels + 0.5})
+    runner.case.test = {"in": batch, "away": truth}.get
+    given = types.SimpleNamespace(calibration=batch)
+    centre = labels + 0.1 * rng.normal(size=labels.shape)
+    apart = rng.normal(size=(DRAWS, *labels.shape))
+    apart -= apart.mean(0)
+    factors = {}
+    for size in (0.02, 0.04):
+        runner._predict = lambda params, batch, size=size: (
+            np.asarray(batch.energy) + 0.1 * rng.normal(size=(DRAWS, 1)), centre + size * apart
+        )  # fmt: skip
+        made = {}
+        factors[size] = runner._recalibrated(given, {"potential": {}}, made)["forces"]
+        spread = size * np.sqrt(np.mean(apart.var(0, ddof=1)))
+        for place in PLACES:
+            assert made[f"forces_spread_{place}"] == pytest.approx(spread)
+        gap = centre - labels
+        assert made["forces_rmse_in"] == pytest.approx(np.sqrt(np.mean(gap**2)))
+        assert made["forces_rmse_away"] == pytest.approx(np.sqrt(np.mean((gap - 0.5) ** 2)))
+    assert factors[0.02] == pytest.approx(2 * factors[0.04], rel=0.05)
+    assert factors[0.04] > 1.5
+
+
 def test_md_noise_of_the_mean_is_in_the_interval_once():
     """Draws that differ by MD noise alone: the factor must not stretch what is left of it."""
     values, md = np.array([1.0, 2.0, 3.0]), 0.9
