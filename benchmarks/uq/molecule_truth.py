@@ -116,9 +116,9 @@ def make(path: Path, kind: Kind, label: xtb.Label | None = None, start: int = 10
             averages.add(at)
             accepted.append(share)
         print(f"{kind.name}, {temperature:.0f} K: {np.mean(accepted):.0%} accepted", flush=True)
-        made[f"positions {place}"] = at.positions.astype(np.float32)
-        made[f"energy {place}"] = at.energy
-        made[f"forces {place}"] = at.forces.astype(np.float32)
+        made[f"frame positions {place}"] = at.positions.astype(np.float32)
+        made[f"frame energy {place}"] = at.energy
+        made[f"frame forces {place}"] = at.forces.astype(np.float32)
         for name, (value, error) in averages.values(temperature):
             made[f"{name} {place}"], made[f"{name} {place} error"] = value, error
     path.parent.mkdir(parents=True, exist_ok=True)

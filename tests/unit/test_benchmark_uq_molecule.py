@@ -102,7 +102,7 @@ def test_a_polynomial_learns_forces_that_are_one():
     ]
     surrogate = xtb.Surrogate(2, x)
     assert surrogate.fit(x, labels[0], -labels[1]) < 1e-4
-    assert surrogate.fit(x, labels[0], labels[1]) > 0.1
+    assert surrogate.fit(x, labels[0], -labels[1][::-1]) > 0.1, "of other frames"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,6 +207,15 @@ def test_quick_is_less_of_the_same():
     assert (quick.size.train, quick.kind) == (full.size.train, full.kind)
 
 
+def test_the_last_layer_is_one_of_the_model(committed):
+    """What Laplace's Gaussian is over: the read-out's weights and its constant."""
+    given = jax.eval_shape(committed.training_set(0).train.init, jax.random.key(0))
+    paths = jax.tree_util.tree_flatten_with_path(given)[0]
+    names = {jax.tree_util.keystr(path, simple=True, separator="/"): x.size for path, x in paths}
+    last = {name: n for name, n in names.items() if name.startswith(committed.recipe.last_layer)}
+    assert sorted(last.values()) == [1, committed.size.features // 2], names
+
+
 @pytest.fixture(scope="module")
 def committed():
     case = molecule.peroxide(20, True)
@@ -219,7 +228,7 @@ def test_what_is_committed_is_a_molecule_at_two_temperatures(committed):
     """Sum of ``x.F`` is -3(N - 1) kT of a free molecule, at its own temperature alone."""
     stored = molecule_truth.load(committed.path, committed.kind)
     for place, other in (PLACES, PLACES[::-1]):
-        x, f = (stored[f"{what} {place}"].astype(float) for what in ("positions", "forces"))
+        x, f = (stored[f"frame {what} {place}"].astype(float) for what in ("positions", "forces"))
         assert len(x) >= 20 * 40 + 50
         assert np.abs(f.sum(1)).max() < 1e-3
         x -= x.mean(1, keepdims=True)
@@ -235,7 +244,7 @@ def test_its_averages_are_those_of_its_frames(committed):
     distances, dihedral = committed.observables[:2]
     for place in PLACES:
         reference = committed.reference(place)
-        energy = stored[f"energy {place}"]
+        energy = stored[f"frame energy {place}"]
         value, error = reference["energy"]
         wide = np.hypot(error, energy.std() / np.sqrt(len(energy)))
         assert abs(energy.mean() - value) < 4 * wide
