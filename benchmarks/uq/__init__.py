@@ -6,7 +6,8 @@
 intervals of what is simulated hold the known answer; ``dft`` asks of real labels whether the
 uncertainty grows with the error where the data end; ``route`` times the way from a file of labels
 to a report, beside apax's ensembles.  What is finished is kept in ``runs/uq``: a run that was
-killed goes on, and one with a method more makes that method only.
+killed goes on, and one with a method more makes that method only.  ``--cases peroxide`` leaves out
+the other cases of ``coverage``.
 
 Your own method is one function, and one option brings it into every table of ``coverage``:
 

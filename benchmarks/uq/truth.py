@@ -221,9 +221,10 @@ def make_cases(
     if sets is not None:
         size = dataclasses.replace(size, sets=sets)
     made: list[Case] = [*argon.cases(fluid.Truth(size, folder), quick)]
-    made.append(molecule.peroxide(sets or 20, quick))
+    fewer = min(sets or 20, 20)  # what the frames of molecules are enough for
+    made.append(molecule.peroxide(fewer, quick))
     if not quick:
-        made.append(molecule.ethanol(folder, sets or 20))
+        made.append(molecule.ethanol(folder, fewer))
     unknown = sorted(set(only) - {case.name for case in made})
     if unknown:
         raise SystemExit(f"no case {unknown[0]}; there are {', '.join(c.name for c in made)}")
