@@ -8,7 +8,8 @@ uncertainty grows with the error where the data end; ``bands`` asks of a coarse-
 whether several modes widen bands to cover, cold posteriors keep simulations stable, and a potential
 that sees ``k_B T`` covers pressures at other temperatures; ``route`` times the way from a file of
 labels to a report, beside apax's ensembles.  What is finished is kept in ``runs/uq``: a run that
-was killed goes on, and one with a method more makes that method only.
+was killed goes on, and one with a method more makes that method only.  ``--cases peroxide`` leaves
+out the other cases of ``coverage``.
 
 Your own method is one function, and one option brings it into every table of ``coverage``:
 

@@ -20,7 +20,10 @@ def run(part: str, given: argparse.Namespace) -> Callable[[Any, Path], dict]:
     """What ``common.perform`` wants of a part."""
 
     def coverage(setting: Any, out: Path) -> dict:
-        made = truth.run(setting, given.parts, given.sets, tuple(given.method), given.workers)
+        made = truth.run(
+            setting, given.parts, given.sets, tuple(given.method), given.workers,
+            tuple(given.cases),
+        )  # fmt: skip
         made["figures"] = [figures.coverage(case, out) for case in made["cases"]]
         return made
 
@@ -74,6 +77,7 @@ def main() -> None:
         "--method", action="append", default=[], metavar="MODULE:CALLABLE",
         help="a method of yours, beside the package's (may be given several times)",
     )  # fmt: skip
+    parser.add_argument("--cases", nargs="+", default=(), metavar="NAME", help="of coverage")
     parser.add_argument("--sets", type=int, help="training sets, in place of the setting's")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--parts", type=Path, default=store.PARTS, help="where parts are kept")

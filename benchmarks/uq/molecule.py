@@ -114,7 +114,7 @@ class Molecule:
 
     def _frames(self, place: Place) -> list[Frame]:
         positions, energy, forces = (
-            self._truth[f"{what} {place}"] for what in ("positions", "energy", "forces")
+            self._truth[f"frame {what} {place}"] for what in ("positions", "energy", "forces")
         )
         return [
             Frame(Atoms(self.kind.atoms.numbers, x), float(e), np.asarray(f, float), "GFN2-xTB", i)
@@ -188,7 +188,7 @@ class Molecule:
     def simulate(self, key: jax.Array, params: Any) -> dict[Place, Trajectories]:
         """From frames of the truth where the model was trained."""
         start_key, run_key = jax.random.split(key)
-        frames, replicas = self._truth["positions in"], self.size.replicas
+        frames, replicas = self._truth["frame positions in"], self.size.replicas
         draws = len(jax.tree.leaves(params)[0])
         chosen = jax.random.choice(start_key, len(frames), (draws, 2 * replicas))
         made = self._simulation.run(

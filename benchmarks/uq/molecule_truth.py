@@ -2,7 +2,9 @@
 
     python -m benchmarks.uq.molecule_truth benchmarks/uq/peroxide.npz
 
-makes again what is committed of hydrogen peroxide.
+makes again what is committed of hydrogen peroxide, whose two hydrogens turn about each other in a
+wide well around trans: all of it is sampled within a picosecond.
+The truth of ethanol is made by the run that needs it.
 """
 
 from __future__ import annotations
@@ -93,8 +95,7 @@ def make(path: Path, kind: Kind, label: xtb.Label | None = None, start: int = 10
         start: walkers that polynomials are fitted with.
     """
     if label is None:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes: a core for each
-        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(2, get_context("spawn"), initializer=_one_thread) as pool:
             return make(path, kind, xtb.gfn2(pool, kind.atoms.numbers), start)
     rng, atoms = np.random.default_rng(0), kind.atoms
     masses = atoms.get_masses()
@@ -116,9 +117,9 @@ def make(path: Path, kind: Kind, label: xtb.Label | None = None, start: int = 10
             averages.add(at)
             accepted.append(share)
         print(f"{kind.name}, {temperature:.0f} K: {np.mean(accepted):.0%} accepted", flush=True)
-        made[f"positions {place}"] = at.positions.astype(np.float32)
-        made[f"energy {place}"] = at.energy
-        made[f"forces {place}"] = at.forces.astype(np.float32)
+        made[f"frame positions {place}"] = at.positions.astype(np.float32)
+        made[f"frame energy {place}"] = at.energy
+        made[f"frame forces {place}"] = at.forces.astype(np.float32)
         for name, (value, error) in averages.values(temperature):
             made[f"{name} {place}"], made[f"{name} {place} error"] = value, error
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +127,11 @@ def make(path: Path, kind: Kind, label: xtb.Label | None = None, start: int = 10
     np.savez_compressed(partial, allow_pickle=False, **made)
     partial.replace(path)
     return None
+
+
+def _one_thread() -> None:
+    """Of each process: molecules are too small for more, and there are two."""
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 class Averages:

@@ -208,8 +208,10 @@ def _file(name: str) -> str:
     return "".join(c if c.isalnum() or c == "." else "_" for c in name.replace("τ", "tau"))
 
 
-def make_cases(setting: Setting, folder: Path, sets: int | None) -> list[Case]:
-    """What the setting affords."""
+def make_cases(
+    setting: Setting, folder: Path, sets: int | None, only: tuple[str, ...] = ()
+) -> list[Case]:
+    """What the setting affords; of these ``only`` those of that name, where there are any."""
     import dataclasses
 
     from benchmarks.uq import argon, fluid, molecule
@@ -219,10 +221,14 @@ def make_cases(setting: Setting, folder: Path, sets: int | None) -> list[Case]:
     if sets is not None:
         size = dataclasses.replace(size, sets=sets)
     made: list[Case] = [*argon.cases(fluid.Truth(size, folder), quick)]
-    made.append(molecule.peroxide(sets or 20, quick))
+    fewer = min(sets or 20, 20)  # what the frames of molecules are enough for
+    made.append(molecule.peroxide(fewer, quick))
     if not quick:
-        made.append(molecule.ethanol(folder, sets or 20))
-    return made
+        made.append(molecule.ethanol(folder, fewer))
+    unknown = sorted(set(only) - {case.name for case in made})
+    if unknown:
+        raise SystemExit(f"no case {unknown[0]}; there are {', '.join(c.name for c in made)}")
+    return [case for case in made if not only or case.name in only]
 
 
 def work(
@@ -232,6 +238,7 @@ def work(
     own: tuple[str, ...],
     worker: int,
     workers: int,
+    only: tuple[str, ...] = (),
 ) -> None:
     """Every ``workers``-th training set of all cases.
 
@@ -239,7 +246,7 @@ def work(
     """
     jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    cases = make_cases(setting, folder, sets)
+    cases = make_cases(setting, folder, sets, only)
     first = worker % len(cases)
     for case in [*cases[first:], *cases[:first]]:
         runner = Runner(case, folder, own)
@@ -252,22 +259,25 @@ def work(
 
 
 def run(
-    setting: Setting, folder: Path, sets: int | None, own: tuple[str, ...], workers: int
-) -> dict:
-    """All cases; ``workers`` processes share the training sets."""
+    setting: Setting, folder: Path, sets: int | None, own: tuple[str, ...], workers: int,
+    only: tuple[str, ...] = (),
+) -> dict:  # fmt: skip
+    """All cases, or ``only`` some; ``workers`` processes share the training sets."""
     folder = folder / setting
-    for case in make_cases(setting, folder, sets):
+    for case in make_cases(setting, folder, sets, only):
         case.reference("in")  # made once, before workers would all make it
     if workers > 1:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             jobs = [
-                pool.submit(work, setting, folder, sets, own, i, workers) for i in range(workers)
+                pool.submit(work, setting, folder, sets, own, i, workers, only)
+                for i in range(workers)
             ]
             for job in jobs:
                 job.result()
     else:
-        work(setting, folder, sets, own, 0, 1)
-    return {"cases": [_gathered(case, folder, own) for case in make_cases(setting, folder, sets)]}
+        work(setting, folder, sets, own, 0, 1, only)
+    cases = make_cases(setting, folder, sets, only)
+    return {"cases": [_gathered(case, folder, own) for case in cases]}
 
 
 def _gathered(case: Case, folder: Path, own: tuple[str, ...]) -> dict:

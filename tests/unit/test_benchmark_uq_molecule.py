@@ -102,7 +102,7 @@ def test_a_polynomial_learns_forces_that_are_one():
     ]
     surrogate = xtb.Surrogate(2, x)
     assert surrogate.fit(x, labels[0], -labels[1]) < 1e-4
-    assert surrogate.fit(x, labels[0], labels[1]) > 0.1
+    assert surrogate.fit(x, labels[0], -labels[1][::-1]) > 0.1, "of other frames"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,6 +207,15 @@ def test_quick_is_less_of_the_same():
     assert (quick.size.train, quick.kind) == (full.size.train, full.kind)
 
 
+def test_the_last_layer_is_one_of_the_model(committed):
+    """What Laplace's Gaussian is over: the read-out's weights and its constant."""
+    given = jax.eval_shape(committed.training_set(0).train.init, jax.random.key(0))
+    paths = jax.tree_util.tree_flatten_with_path(given)[0]
+    names = {jax.tree_util.keystr(path, simple=True, separator="/"): x.size for path, x in paths}
+    last = {name: n for name, n in names.items() if name.startswith(committed.recipe.last_layer)}
+    assert sorted(last.values()) == [1, committed.size.features // 2], names
+
+
 @pytest.fixture(scope="module")
 def committed():
     case = molecule.peroxide(20, True)
@@ -215,19 +224,34 @@ def committed():
     return case
 
 
-def test_what_is_committed_is_a_molecule_at_two_temperatures(committed):
-    """Sum of ``x.F`` is -3(N - 1) kT of a free molecule, at its own temperature alone."""
+def _inverse_temperatures(warm, cold):
+    """How much further from zero 1/kT is for ``cold`` energies than for ``warm``, and its error.
+
+    The ratio of two canonical distributions of one system is ``exp(-difference * E)``, whatever
+    the system: which of them a frame is from is a logistic regression on E (Shirts 2013).
+    """
+    x = np.concatenate([warm, cold]) - np.mean(warm)
+    x = np.stack([np.ones_like(x), x], axis=1)
+    y = np.repeat([0.0, 1.0], [len(warm), len(cold)])
+    at = np.zeros(2)
+    for _ in range(30):
+        p = 1 / (1 + np.exp(-x @ at))
+        covariance = np.linalg.inv((x * (p * (1 - p))[:, None]).T @ x)
+        at = at + covariance @ x.T @ (y - p)
+    return -at[1], np.sqrt(covariance[1, 1])
+
+
+def test_what_is_committed_is_one_molecule_at_two_temperatures(committed):
     stored = molecule_truth.load(committed.path, committed.kind)
-    for place, other in (PLACES, PLACES[::-1]):
-        x, f = (stored[f"{what} {place}"].astype(float) for what in ("positions", "forces"))
-        assert len(x) >= 20 * 40 + 50
-        assert np.abs(f.sum(1)).max() < 1e-3
-        x -= x.mean(1, keepdims=True)
-        virial = -np.sum(x * f, (1, 2)) / (9 * units.kB)
-        error = virial.std() / np.sqrt(len(x))
-        kelvin = committed.temperatures
-        assert abs(virial.mean() - kelvin[place]) < 4 * error
-        assert abs(virial.mean() - kelvin[other]) > 4 * error
+    for place in PLACES:
+        forces = stored[f"frame forces {place}"]
+        assert len(forces) >= 20 * 40 + 50
+        assert np.abs(forces.sum(1)).max() < 1e-3
+    slope, error = _inverse_temperatures(*(stored[f"frame energy {place}"] for place in PLACES))
+    warm, cold = (1 / (units.kB * committed.temperatures[place]) for place in PLACES)
+    assert abs(slope - (cold - warm)) < 3.5 * error
+    elsewhere = 1 / (units.kB * 400)
+    assert abs(slope - (cold - elsewhere)) > 5 * error, "control: not from 400 K"
 
 
 def test_its_averages_are_those_of_its_frames(committed):
@@ -235,7 +259,7 @@ def test_its_averages_are_those_of_its_frames(committed):
     distances, dihedral = committed.observables[:2]
     for place in PLACES:
         reference = committed.reference(place)
-        energy = stored[f"energy {place}"]
+        energy = stored[f"frame energy {place}"]
         value, error = reference["energy"]
         wide = np.hypot(error, energy.std() / np.sqrt(len(energy)))
         assert abs(energy.mean() - value) < 4 * wide
