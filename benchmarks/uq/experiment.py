@@ -59,9 +59,9 @@ def table(result: dict) -> str:
     if part == "dft":
         return dft_table.table(result)
     if part == "bands":
-        from benchmarks.uq import bands
+        from benchmarks.uq import bands_table
 
-        return bands.table(result)
+        return bands_table.table(result)
     from benchmarks.uq import route
 
     return route.table(result)

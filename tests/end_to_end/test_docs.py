@@ -57,6 +57,12 @@ def test_the_example_of_potentials_builds():
     assert isinstance(angles, HarmonicAngles)
 
 
+def test_the_example_of_a_potential_that_sees_a_temperature(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", POTENTIALS, re.DOTALL)
+    exec(compile(code, "potentials.md", "exec"), {})
+    assert capsys.readouterr().out == "True\n"
+
+
 def test_the_table_of_potentials_is_that_of_the_benchmark():
     path = ROOT / "benchmarks/results/potentials.json"
     made = json.loads(path.read_text(encoding="utf-8"))

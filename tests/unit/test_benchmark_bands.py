@@ -11,7 +11,7 @@ import pytest
 from bayespot.neighbors import AllPairs
 from bayespot.potentials import energy_and_forces
 from benchmarks.common import plain
-from benchmarks.uq import bands, molecules
+from benchmarks.uq import bands, bands_table, molecules
 from benchmarks.uq.beads import Case, Plan
 from benchmarks.uq.methods import Recipe
 
@@ -157,7 +157,7 @@ def _set(share, broken=0):
 
 def test_sets_that_break_hold_nothing_and_are_counted():
     found = [{"methods": {"ensemble": _set(0.9)}}, {"methods": {"ensemble": _set(0.9, 5)}}]
-    row = bands.tallied(found, "ensemble", 6)
+    row = bands_table.tallied(found, "ensemble", 6)
     assert row["unstable"] == {f"{t:g}": 5 for t in TEMPERATURES}
     assert row["trajectories"] == 12
     assert row["curves"]["ADF 298"]["share"][0] == pytest.approx(0.45)
@@ -167,7 +167,7 @@ def test_sets_that_break_hold_nothing_and_are_counted():
         "axes": {o.name: o.axis for o in molecules.CURVES}, "force_rms": 0.26,
         "settings": {"plan": {"train": 8}},
     }  # fmt: skip
-    text = bands.table(json.loads(json.dumps(plain(result))))
+    text = bands_table.table(json.loads(json.dumps(plain(result))))
     assert "| ensemble | 150 | 45 (" in text
     assert "| ensemble | 5 | 5 | 5 | 12 | 0 |" in text
     assert "+100 ± 100; 50 (" in text
