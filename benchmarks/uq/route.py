@@ -23,7 +23,7 @@ from benchmarks.uq.timing import Clock
 ROOT = Path(__file__).parents[2]
 PEERS = Path(os.environ.get("BAYESPOT_PEERS", ROOT / ".peers"))
 MEMBERS = 8
-VERSION = 1
+VERSION = 2
 
 CONFIG = """title = "Ethanol, eight SchNets"
 [run]
@@ -54,7 +54,7 @@ class TooLong(Exception):
 def run(setting: Setting, folder: Path) -> dict:
     """Ours and, where it is installed, the peer's."""
     quick = setting == "quick"
-    frames, epochs, patience = (100, 10, 900) if quick else (500, 200, 7200)
+    frames, epochs, patience = (100, 10, 600) if quick else (500, 200, 7200)
     where = (folder / setting / "route").resolve()
     where.mkdir(parents=True, exist_ok=True)
     files = _files(where, frames, 100 if quick else 250)
