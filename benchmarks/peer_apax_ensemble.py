@@ -106,7 +106,8 @@ def main():
         calculator = ASECalculator(folder / "model")
         energy, forces = [], []
         for atoms in data["test"]:
-            calculator.calculate(atoms)
+            # not ``calculate``, which takes all for new and compiles again for every frame
+            calculator.get_potential_energy(atoms)
             made = calculator.results
             energy.append(made["energy_ensemble"])
             forces.append(np.moveaxis(made["forces_ensemble"], -1, 0))

@@ -102,12 +102,10 @@ class Runner:
         frames = [*test, *beyond, *apart]
         predicted = made.predict(frames, stress=stress)
         known = labels(frames, len(test), len(beyond))
+        last = np.arange(len(frames) - len(apart), len(frames))
         fitted = calibration.recalibrate(
-            calibration.quantities(
-                *(x.select(np.arange(len(frames) - len(apart), len(frames)))
-                  for x in (predicted, known))
-            )
-        )  # fmt: skip
+            calibration.quantities(predicted.select(last), known.select(last))
+        )
         rows, end = [], len(test)
         for where, part in out.items():
             chosen = np.r_[: len(test), end : end + len(part)]

@@ -3,7 +3,8 @@
 Both learn ethanol from the same frames with eight networks, for as many epochs, and predict the
 same test frames; ``bayespot calibrate`` judges both by the same page.  Ours is the command line
 with its defaults: ``bayespot fit``, ``bayespot calibrate``.  Every stage is a process of its own,
-start-up and compilation included, as a user waits for it.
+start-up and compilation included, as a user waits for it.  Seconds of apax's training hold up to
+30 in which TensorFlow gives up its iterators and nothing is computed; core seconds do not.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from benchmarks.uq.timing import Clock
 ROOT = Path(__file__).parents[2]
 PEERS = Path(os.environ.get("BAYESPOT_PEERS", ROOT / ".peers"))
 MEMBERS = 8
-VERSION = 1
+VERSION = 2
 
 CONFIG = """title = "Ethanol, eight SchNets"
 [run]
@@ -53,7 +54,7 @@ class TooLong(Exception):
 def run(setting: Setting, folder: Path) -> dict:
     """Ours and, where it is installed, the peer's."""
     quick = setting == "quick"
-    frames, epochs, patience = (100, 10, 180) if quick else (500, 200, 7200)
+    frames, epochs, patience = (100, 10, 600) if quick else (500, 200, 7200)
     where = (folder / setting / "route").resolve()
     where.mkdir(parents=True, exist_ok=True)
     files = _files(where, frames, 100 if quick else 250)
@@ -61,7 +62,8 @@ def run(setting: Setting, folder: Path) -> dict:
     routes = {
         "bayespot": kept(where / "ours.json", depends, lambda: _ours(where, files, epochs)),
         "apax": _installed() or kept(
-            where / "apax.json", depends, lambda: _apax(where, files, epochs, patience)
+            where / "apax.json", depends | {"patience": patience},
+            lambda: _apax(where, files, epochs, patience),
         ),
     }  # fmt: skip
     return {"routes": routes, "frames": frames, "epochs": epochs, "members": MEMBERS}
