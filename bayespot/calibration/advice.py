@@ -74,7 +74,7 @@ def following(parts: Sequence[Assessed], recalibrated: bool) -> list[str]:
     ]
     if stretched:
         lines.append(
-            f"Stretch standard deviations ({', '.join(stretched)}): "
+            f"Multiply standard deviations ({', '.join(stretched)}): "
             + (
                 "the recalibration does not fit these frames; learn it again on frames like them."
                 if recalibrated

@@ -192,7 +192,7 @@ def of_quantity(
         if elsewhere.kind == "trust":
             sentence += " Elsewhere they are as stated."
         elif elsewhere.kind == "stretch":
-            sentence += f" Elsewhere stretch by {_short(elsewhere.factor)}."
+            sentence += f" Elsewhere {_word(elsewhere.factor)} {_short(elsewhere.factor)}."
         return Verdict("do_not_trust", None, sentence, (*reasons, *errors, *wide)), made
     if tails.fail:
         sentence = (
@@ -217,14 +217,24 @@ def of_method(verdicts: Mapping[str, Verdict]) -> Verdict:
         elif wanted == "unknown":
             sentences.append(f"Too few numbers to tell: {_list(labels)}.")
         elif wanted == "stretch":
-            factors = [f"{label} by {_short(verdicts[label].factor)}" for label in labels]
-            sentences.append(f"Stretch {_list(factors)}.")
+            for word, there in (("stretch", "by"), ("shrink", "to")):
+                factors = [
+                    f"{label} {there} {_short(verdicts[label].factor)}"
+                    for label in labels
+                    if _word(verdicts[label].factor) == f"{word} {there}"
+                ]
+                if factors:
+                    sentences.append(f"{_start(word)} {_list(factors)}.")
         else:
             sentences += [f"{_start(label)}: {verdicts[label].sentence}" for label in labels]
     found = [v.factor for v in verdicts.values() if v.kind == "stretch"]
     stretch = max(found) if kind == "stretch" else None
     reasons = tuple(f"{label}: {v.sentence}" for label, v in verdicts.items())
     return Verdict(kind, stretch, " ".join(sentences), reasons)
+
+
+def _word(factor: float) -> str:
+    return "stretch by" if factor >= 1 else "shrink to"
 
 
 def _where(kind: str, name: str) -> str:

@@ -11,6 +11,7 @@ from bayespot.calibration.bootstrap import Resampling
 from bayespot.calibration.curves import pit
 from bayespot.calibration.ence import ence
 from bayespot.calibration.stretch import Ladder
+from bayespot.calibration.verdicts import Verdict, of_method
 from tests.unit.synthetic import posterior
 
 
@@ -165,6 +166,12 @@ def test_the_band_of_the_histogram():
     assert made["density"][0] > made["band"][1]
 
 
+def test_words_follow_the_direction():
+    kinds = {"a": 2.0, "b": 0.5, "c": 3.0}
+    made = of_method({label: Verdict("stretch", x, "") for label, x in kinds.items()})
+    assert made.sentence == "Stretch a by 2.00 and c by 3.00. Shrink b to 0.50."
+
+
 def test_an_offset_is_named():
     q = posterior(2, size=1, frames=80, name="energy")
     shifted = Quantity("energy", "eV/atom", q.truth + 2, q.samples, q.noise_variance, q.cluster)
@@ -172,7 +179,9 @@ def test_an_offset_is_named():
         [Method("a", [shifted])], title="t", data={"file": "f", "frames": 80, "sha256": "0" * 64},
         versions={}, seed=0,
     )  # fmt: skip
-    assert any("constant offset of 2" in line for line in content["next"])
+    # factors learnt with it would be factors of it
+    assert "remove the constant offset of 2" in content["next"][0]
+    assert not any("Multiply" in line for line in content["next"])
     assert content["methods"][0]["verdict"]["kind"] == "stretch"
 
 
