@@ -8,6 +8,7 @@ import pytest
 from samplers import baoab, constant, control_variates, pilot, rmsprop, sgld
 from tests.law import linear_gaussian as lg
 
+pytestmark = pytest.mark.usefixtures("compile_module_fast")
 DATA = jnp.asarray(lg.data(), jnp.float32)
 
 

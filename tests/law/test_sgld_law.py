@@ -9,7 +9,7 @@ import samplers
 from samplers import Target, constant, psgld, sgld, tree
 from tests.law import linear_gaussian as lg
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_fast")
 KEYS = 60_000  # relative error of a variance from as many: sqrt(2/60000) = 0.6 %
 
 

@@ -21,6 +21,7 @@ from bayespot.potentials import (
 from bayespot.potentials.serial import from_json, to_json
 from bayespot.system import System
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
 MEMBER = LennardJones(3.4, 0.0103, 8.0, trainable=True)
 BASELINE = LennardJones(3.0, 0.02, 6.0)
 SIGMA, EPSILON = np.array([3.3, 3.4, 3.55]), np.array([0.009, 0.011, 0.012])

@@ -17,6 +17,7 @@ from bayespot.system import System
 from bayespot.units import BOLTZMANN
 
 MEMBER = LennardJones(3.4, 0.0103, 6.5, trainable=True)
+pytestmark = pytest.mark.usefixtures("compile_module_fast")
 BASELINE = LennardJones(3.3, 0.009, 6.5)
 MEAN = CommitteeMean(MEMBER, 3)
 CRYSTAL = System.from_ase(bulk("Ar", "fcc", a=5.3, cubic=True).repeat((2, 2, 2)))
@@ -46,10 +47,8 @@ def _statistics(positions):
     system = CRYSTAL.replace(positions=jnp.asarray(positions))
     lists = allocate(system, 6.5, 0.5)
     params = jax.tree.map(lambda x: x[0], _params())
-    made = [
-        energy_and_forces(MEMBER, jax.tree.map(lambda x, k=k: x[k], params), system, lists)
-        for k in range(3)
-    ]
+    compute = jax.jit(lambda p: energy_and_forces(MEMBER, p, system, lists))
+    made = [compute(jax.tree.map(lambda x, k=k: x[k], params)) for k in range(3)]
     energies, forces = (np.array([m[i] for m in made], float) for i in range(2))
     sigma = np.sqrt(forces.var(axis=0, ddof=1).sum(axis=-1))
     size = np.linalg.norm(forces.mean(axis=0), axis=-1)
@@ -61,9 +60,19 @@ def _statistics(positions):
     }
 
 
-def test_traces_are_the_committees_disagreement():
-    made = _run(Monitor(1e9))
-    seen = watched(made)
+@pytest.fixture(scope="module")
+def free(compile_module_fast):
+    """A monitor that only looks."""
+    return _run(Monitor(1e9))
+
+
+@pytest.fixture(scope="module")
+def plain(compile_module_fast):
+    return _run(None)
+
+
+def test_traces_are_the_committees_disagreement(free, plain):
+    made, seen = free, watched(free)
     assert not seen.above.any()
     assert seen.traces["max"].shape == (1, 2, 12)
     for replica, frame in ((0, 0), (1, 7), (0, 11)):
@@ -71,16 +80,15 @@ def test_traces_are_the_committees_disagreement():
         for name, value in expected.items():
             assert seen.traces[name][0, replica, frame] == pytest.approx(value, rel=2e-3), name
     # a monitor that only looks changes nothing
-    plain = _run(None)
     np.testing.assert_array_equal(plain.frames.positions, made.frames.positions)
 
 
-def test_stop_freezes_at_the_first_frame_above():
-    free = watched(_run(Monitor(1e9))).traces["max"][0]
-    threshold = float(np.sort(free.max(axis=1))[0] + 1e-6)  # one replica stays below
+def test_stop_freezes_at_the_first_frame_above(free):
+    seen = watched(free).traces["max"][0]
+    threshold = float(np.sort(seen.max(axis=1))[0] + 1e-6)  # one replica stays below
     made = _run(Monitor(threshold, action="stop"))
-    lost = int(np.argmax(free.max(axis=1)))
-    first = int(np.argmax(free[lost] > threshold))
+    lost = int(np.argmax(seen.max(axis=1)))
+    first = int(np.argmax(seen[lost] > threshold))
     assert made.reason[0, lost] == REASONS.index("the members of its committee disagreed")
     assert made.reason[0, 1 - lost] == 0
     assert made.failed_at[0, lost] == 5 * (first + 1)
@@ -89,8 +97,7 @@ def test_stop_freezes_at_the_first_frame_above():
     assert np.isnan(trace[first + 1 :]).all()
 
 
-def test_kept_configurations_are_those_above():
-    free = _run(Monitor(1e9))
+def test_kept_configurations_are_those_above(free):
     trace = watched(free).traces["max"][0]
     threshold = float(np.median(trace))
     made = watched(_run(Monitor(threshold, dumps=4)))
@@ -116,12 +123,19 @@ def test_fallen_trajectories_conserve_the_energy_of_the_baseline():
         )
         kinetic = 0.5 * (3 * 32 - 3) * BOLTZMANN * made.temperature[:, 0, 0]
         for name, judge in (("members", MEAN), ("baseline", BASELINE)):
-            total = []
-            for frame, moving in enumerate(kinetic):
-                system = CRYSTAL.replace(positions=jnp.asarray(made.frames.positions[0, 0, frame]))
-                p = jax.tree.map(lambda x: x[0], params["members"]) if name == "members" else {}
-                total.append(float(judge.energy(p, system, allocate(system, 6.5, 0.5))) + moving)
-            spread[threshold, name] = np.ptp(total[2:])
+            p = jax.tree.map(lambda x: x[0], params["members"]) if name == "members" else {}
+            lists = allocate(CRYSTAL, 6.5, 0.5, capacity_factor=1.5)
+
+            @jax.jit
+            @jax.vmap
+            def energies(positions, judge=judge, p=p, lists=lists):
+                system = CRYSTAL.replace(positions=positions)
+                here = lists.update(system)
+                return judge.energy(p, system, here), here.overflow
+
+            potential_energy, crowded = energies(jnp.asarray(made.frames.positions[0, 0]))
+            assert not crowded.any()
+            spread[threshold, name] = np.ptp((kinetic + np.asarray(potential_energy))[2:])
     # above any threshold the baseline drives, below none the members
     assert spread[1e-6, "baseline"] < 0.1 * spread[1e-6, "members"]
     assert spread[1e9, "members"] < 0.1 * spread[1e9, "baseline"]
@@ -194,7 +208,7 @@ def test_killed_runs_see_the_same(tmp_path):
         np.testing.assert_array_equal(values, again.means["uncertainty"][name])
 
 
-def test_impossible_monitors_are_refused():
+def test_impossible_monitors_are_refused(plain):
     with pytest.raises(UserError, match="no members that could disagree"):
         _run(Monitor(1.0), BASELINE, {})
     with pytest.raises(UserError, match="belong together"):
@@ -204,4 +218,4 @@ def test_impossible_monitors_are_refused():
     with pytest.raises(UserError, match="fraction of the threshold"):
         Monitor(1.0, release=1.5)
     with pytest.raises(UserError, match="had no monitor"):
-        watched(_run(None, length=Length(5, stride=5, blocks=1)))
+        watched(plain)

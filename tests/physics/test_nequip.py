@@ -15,6 +15,7 @@ from bayespot.potentials.basis import bessel, polynomial_envelope
 from bayespot.system import System
 from tests.physics.helpers import energy, ethanol, params_of
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
 MODEL = NequIP((1, 6, 8), 4.0, features=8, interactions=2, basis=6, hidden=16)
 
 

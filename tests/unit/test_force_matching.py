@@ -27,7 +27,7 @@ from bayespot.trainers import (
 )
 from bayespot.units import BOLTZMANN, GPA
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "compile_module_fast")
 
 
 @dataclasses.dataclass(frozen=True)
