@@ -20,7 +20,7 @@ from bayespot.likelihood import EnergyForces
 from bayespot.md import NVT, Length, Simulation, Stability, Trajectories
 from bayespot.observables import Context, Observable
 from bayespot.posterior import Posterior
-from bayespot.potentials import HarmonicBonds, Potential, SchNet
+from bayespot.potentials import HarmonicAngles, HarmonicBonds, Potential, SchNet
 from bayespot.prior import WeightPrior
 from bayespot.system import System
 from bayespot.topology import find_bonds
@@ -149,16 +149,17 @@ class Molecule:
     def potential(self) -> Potential:
         """A SchNet beside springs, whose stiffness is that of the frames of all sets."""
         size, frames = self.size, self._frames("in")
-        example = self.kind.atoms
-        bonds = tuple((int(i), int(j)) for i, j in find_bonds(example))
-        prior = HarmonicBonds.from_fluctuations(
-            bonds, np.array([f.atoms.positions for f in frames]), self.temperatures["in"]
-        )
+        example, kelvin = self.kind.atoms, self.temperatures["in"]
+        positions = self._truth["frame positions in"].astype(float)
+        bonds = _bonds(example)
+        springs = HarmonicBonds.from_fluctuations(bonds, positions, kelvin)
+        # some tens of frames do not tell a network to keep angles from closing
+        bends = HarmonicAngles.from_fluctuations(_angles(bonds), positions, kelvin)
         network = SchNet(
             tuple(sorted({int(z) for z in example.numbers})), size.cutoff, size.features,
             size.interactions, size.basis, neighbors=mean_neighbors(frames[:50], size.cutoff),
         )  # fmt: skip
-        return network + prior
+        return network + springs + bends
 
     @functools.cache  # noqa: B019 -- a case lives as long as the run
     def test(self, place: Place) -> Batch:
@@ -174,6 +175,13 @@ class Molecule:
             for o in self.observables
         }
 
+    @property
+    def _whole_molecule(self) -> Stability:
+        """What frames of the truth keep to with room to spare, and a broken molecule does not."""
+        bonds = _bonds(self.kind.atoms)
+        lengths = [float(self.kind.atoms.get_distance(*bond)) for bond in bonds]
+        return Stability(bonds, tuple(lengths), max_bond_deviation=0.4, min_distance=1.2)
+
     @functools.cached_property
     def _simulation(self) -> Simulation:
         size = self.size
@@ -182,7 +190,7 @@ class Molecule:
         return Simulation(
             self.potential, System.from_ase(self.kind.atoms), NVT(kelvin, 0.5, friction=0.05),
             Length(size.steps, equilibration=size.equilibration, stride=20, blocks=self.blocks),
-            self.observables, stability=Stability(min_distance=0.7),
+            self.observables, stability=self._whole_molecule,
         )  # fmt: skip
 
     def simulate(self, key: jax.Array, params: Any) -> dict[Place, Trajectories]:
@@ -203,6 +211,19 @@ class Molecule:
     def context(self, place: Place, given: TrainingSet) -> Context:
         """With the energy that training removed."""
         return Context(self.temperatures[place], len(self.kind.atoms), given.shift)
+
+
+def _bonds(example: Atoms) -> tuple[tuple[int, int], ...]:
+    return tuple((int(i), int(j)) for i, j in find_bonds(example))
+
+
+def _angles(bonds: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int, int], ...]:
+    """Two bonds that share an atom, which is in the middle."""
+    made = []
+    for one, two in itertools.combinations(bonds, 2):
+        for corner in set(one) & set(two):
+            made.append((sum(one) - corner, corner, sum(two) - corner))
+    return tuple(made)
 
 
 def peroxide(sets: int, quick: bool) -> Molecule:
