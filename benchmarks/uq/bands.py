@@ -63,7 +63,8 @@ def one_set(case: Case, which: int) -> dict:
     for tau in COLD:
         several, alone, lost = case.chains(which, tau)
         found[f"{members} chains, τ = {tau:g}"] = ("many-body", ONE, several)
-        found[f"one chain, τ = {tau:g}"] = ("many-body", ONE, alone)
+        if tau in (COLD[0], COLD[-1]):
+            found[f"one chain, τ = {tau:g}"] = ("many-body", ONE, alone)
         diverged |= {f"{members} chains, τ = {tau:g}": lost}
     same = jax.tree.map(lambda x: np.repeat(np.asarray(x)[:1], members, axis=0), first)
     found[NOISE] = ("many-body", ONE, same)

@@ -24,7 +24,7 @@ def draw(result: dict, out: Path) -> str:
         _curves(row[0], result, [rows[m] for m in methods], f"ADF {t}", np.rad2deg)
         row[0].set(xlabel="angle (°)", ylabel="density (1/rad)", title=f"angles at {t} K")
         _curves(row[1], result, [rows[m] for m in methods], f"g(r) {t}", lambda r: r)
-        row[1].set(xlabel="r (Å)", ylabel="g(r)", title=f"g(r) at {t} K", xlim=(2, 6))
+        row[1].set(xlabel="r (Å)", ylabel="g(r)", title=f"g(r) at {t} K", xlim=(2, 5))
     axes[0, 0].legend(fontsize=6.5, loc="upper right")
     _broken(axes[0, 2], result)
     _pressures(axes[1, 2], result, rows)

@@ -56,8 +56,8 @@ class Plan:
     sets: int = 5
     train: int = 4
     validation: int = 4
-    steps: int = 1250
-    equilibration: int = 250
+    steps: int = 1000
+    equilibration: int = 200
     recipe: Recipe = dataclasses.field(
         default_factory=lambda: Recipe(members=6, adam=600, steps=200)
     )
@@ -75,7 +75,7 @@ class Case:
         self._simulations = {
             name: Simulation(
                 potential, system, NVT(SIMULATED[name], TIME_STEP, friction=0.005), length,
-                OBSERVABLES, stability=Stability(min_distance=CLOSEST), skin=0.8,
+                OBSERVABLES, stability=Stability(min_distance=CLOSEST), skin=0.5,
             )
             for name, potential in MODELS.items()
         }  # fmt: skip
