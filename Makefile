@@ -21,10 +21,10 @@ demo: $(STAMP)
 	$(BIN)/bayespot run examples/ethanol.toml
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 bench-md: $(STAMP)
 	-PYTHON=$(PEER_PYTHON) benchmarks/peers.sh md  # the table says so where it fails

@@ -1,12 +1,7 @@
 """``bayespot fit`` as a user runs it: argon by a known potential, whose parameters come back."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -28,6 +23,7 @@ from bayespot.files import load_arrays
 from bayespot.likelihood import energy_forces_stress
 from bayespot.potentials import LennardJones
 from bayespot.progress import Progress
+from tests.end_to_end.processes import FAST, command, kill_when
 
 pytestmark = pytest.mark.usefixtures("compile_module_fast")
 TRUTH = {"log_sigma": np.log(3.4), "log_epsilon": np.log(0.0104)}
@@ -189,20 +185,12 @@ def test_kill_9_and_the_result_is_the_same(labels, tmp_path):
     folder, whole, _ = labels
     out = tmp_path / "out"
     state = out / "checkpoints" / "fit.npz"
-    command = [sys.executable, "-m", "bayespot.cli", "fit", str(folder / "labels.toml"), "-o", out]
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None:
-        if state.exists() and load_arrays(state)[1]["updates"] > UPDATES // 8:
-            break
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+
+    def under_way() -> bool:
+        return state.exists() and load_arrays(state)[1]["updates"] > UPDATES // 8
+
+    fit = command("fit", folder / "labels.toml", out)
+    kill_when(under_way, fit, folder, **FAST)
     made = load_arrays(state)[1]["updates"]
     assert UPDATES // 8 < made < UPDATES
     assert not (out / "posterior.nc").exists()
@@ -243,8 +231,8 @@ def test_its_members_are_simulated(labels):
         (lambda raw: raw["sampler"].update(fit="no"), "holds no posterior.nc"),
     )):  # fmt: skip
         wrong = _changed(path, "wrong", change)
-        for command in (["validate", wrong], ["simulate", wrong, "-o", folder / f"wrong{i}"]):
-            done = _call(*command)
+        for words in (["validate", wrong], ["simulate", wrong, "-o", folder / f"wrong{i}"]):
+            done = _call(*words)
             assert done.exit_code == 2
             assert text in done.stderr
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from bayespot import committee
 from bayespot.calibration import Recalibration, Scale
 from bayespot.cli import app
-from tests.end_to_end.test_simulate import SETTINGS, _frames
+from tests.end_to_end.silicon import SETTINGS, frames
 
 FILES = ("report.json", "report.html", "mean.npz", "uncertain.extxyz", "observables.nc")
 
@@ -42,8 +42,8 @@ def _settings():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mean")
-    ase.io.write(folder / "train.extxyz", _frames(30, 0))
-    ase.io.write(folder / "test.extxyz", _frames(4, 1))
+    ase.io.write(folder / "train.extxyz", frames(30, 0))
+    ase.io.write(folder / "test.extxyz", frames(4, 1))
     ase.io.write(folder / "start.xyz", bulk("Si", cubic=True), format="extxyz")
     (folder / "small.toml").write_text(_settings())
     return folder

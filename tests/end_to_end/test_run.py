@@ -1,18 +1,16 @@
 """The main job as a user runs it, small: files, contents, continuing, and surviving kill -9."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 import tomllib
 from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 import tomli_w
+
+from tests.end_to_end.processes import FAST, command, kill_when, run
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 RESULTS = ("posterior.nc", "observables.nc", "report.json", "report.html")
@@ -21,12 +19,14 @@ RESULTS = ("posterior.nc", "observables.nc", "report.json", "report.html")
 def _config(folder: Path) -> Path:
     """The shipped example with everything small."""
     raw = tomllib.loads((EXAMPLES / "ethanol.toml").read_text())
-    for key in ("train", "test"):
-        raw["data"][key] = str(EXAMPLES / raw["data"][key])
+    for key, number in (("train", 100), ("test", 50)):
+        frames = ase.io.read(EXAMPLES / raw["data"][key], f":{number}")
+        raw["data"][key] = str(folder / f"{key}.extxyz")
+        ase.io.write(raw["data"][key], frames)
     raw["reference"]["file"] = str(EXAMPLES / raw["reference"]["file"])
     raw["potential"] |= {"features": 8, "basis": 12}
     raw["sampler"] |= {"chains": 3, "burn_in": 40, "draws": 5, "thinning": 20}
-    raw["sampler"]["warm_start"] |= {"steps": 400}
+    raw["sampler"]["warm_start"] |= {"steps": 150}
     raw["md"] |= {
         "temperature": 100.0, "steps": 200, "equilibration": 20, "blocks": 10, "draws": 6,
         "replicas": 2, "max_bond_deviation": 1.5, "min_distance": 0.1,
@@ -36,21 +36,11 @@ def _config(folder: Path) -> Path:
     return path
 
 
-def _command(config: Path, output: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "bayespot.cli", "run", str(config), "-o", str(output), *more]
-
-
-def _run(config: Path, output: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        _command(config, output, *more), capture_output=True, text=True, timeout=300, check=False
-    )
-
-
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken")
     config = _config(folder)
-    done = _run(config, folder / "out")
+    done = run(command("run", config, folder / "out"), folder, **FAST)
     assert done.returncode == 0, done.stderr
     return config, folder / "out", done
 
@@ -110,7 +100,7 @@ def test_page_is_self_contained(unbroken):
 def test_a_finished_run_answers_at_once(unbroken):
     config, out, _ = unbroken
     before = {name: (out / name).read_bytes() for name in RESULTS}
-    done = _run(config, out)
+    done = run(command("run", config, out), config.parent, **FAST)
     assert done.returncode == 0
     assert "sampled already" in done.stdout
     assert "simulated already" in done.stdout
@@ -125,7 +115,7 @@ def test_another_configuration_does_not_overwrite(unbroken, tmp_path):
     raw["run"]["seed"] = 1
     other = tmp_path / "other.toml"
     other.write_text(tomli_w.dumps(raw))
-    done = _run(other, out)
+    done = run(command("run", other, out), config.parent, **FAST)
     assert done.returncode == 2
     assert "holds a run with other settings" in done.stderr
     assert "--fresh" in done.stderr
@@ -136,15 +126,7 @@ def test_kill_9_at_every_stage_and_the_result_is_the_same(unbroken, tmp_path):
     out = tmp_path / "out"
     for stage in ("optimisation", "psgld", "md"):
         state = out / "checkpoints" / stage / "state.npz"
-        process = subprocess.Popen(
-            _command(config, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 200
-        while not state.exists() and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.01)
-        assert state.exists(), f"no checkpoint of {stage} before the process ended"
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-    assert _run(config, out).returncode == 0
+        kill_when(state.exists, command("run", config, out), config.parent, **FAST)
+    assert run(command("run", config, out), config.parent, **FAST).returncode == 0
     for name in RESULTS:
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name

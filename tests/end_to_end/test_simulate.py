@@ -1,148 +1,38 @@
 """``bayespot simulate`` as a user runs it: silicon at constant pressure, data made here."""
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 import tomllib
 from pathlib import Path
 
 import ase.io
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import tomli_w
 from ase.build import bulk
-from ase.calculators.singlepoint import SinglePointCalculator
 from typer.testing import CliRunner
 
 from bayespot.cli import _stability, app
 from bayespot.config import MDConfig
 from bayespot.md import Trajectories
-from bayespot.neighbors import allocate
-from bayespot.potentials import StillingerWeber, energy_and_forces
 from bayespot.results import load_trajectories, stability_summary
-from bayespot.system import System
+from tests.end_to_end.processes import command, kill_when, run
+from tests.end_to_end.silicon import SETTINGS, frames
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/simulating.md"
 RESULTS = ("posterior.nc", "observables.nc", "simulation.json")
-SETTINGS = """
-title = "silicon by Stillinger-Weber"
-
-[data]
-train = "train.extxyz"
-test = "test.extxyz"
-
-[potential]
-kind = "pair_mlp"
-cutoff = 3.6
-hidden = [8]
-
-[sampler]
-method = "ensemble"
-chains = 3
-
-[sampler.warm_start]
-steps = 300
-learning_rate = 1e-2
-
-[md]
-ensemble = "npt"
-temperature = 100.0
-time_step = 2.0
-barostat_time = 100.0
-equilibration = 40
-steps = 200
-stride = 10
-blocks = 5
-draws = 3
-replicas = 2
-min_distance = 1.0
-
-[md.start]
-structure = "start.xyz"
-repeat = [2, 1, 1]
-
-[[observables]]
-kind = "lattice_constant"
-atoms_per_cell = 8
-
-[[observables]]
-kind = "density"
-
-[[observables]]
-kind = "bulk_modulus"
-
-[[observables]]
-kind = "rdf"
-high = 4.4
-bins = 44
-"""
-
-
-def _frames(number: int, seed: int) -> list[ase.Atoms]:
-    """Cells of eight atoms, strained and rattled, with energies and forces."""
-    potential, rng, made = StillingerWeber(), np.random.default_rng(seed), []
-    for _ in range(number):
-        atoms = bulk("Si", cubic=True)
-        atoms.set_cell(atoms.cell * rng.uniform(0.97, 1.03), scale_atoms=True)
-        atoms.rattle(0.1, rng=rng)
-        made.append(atoms)
-    systems = [System.from_ase(atoms) for atoms in made]
-    first = allocate(systems[0], potential.cutoff, 0.0, capacity_factor=2.0, cell_margin=0.1)
-
-    @jax.jit
-    def label(system):
-        lists = first.update(system)
-        return *energy_and_forces(potential, {}, system, lists), jnp.any(lists.overflow)
-
-    for atoms, system in zip(made, systems, strict=True):
-        energy, forces, crowded = label(system)
-        assert not crowded
-        atoms.calc = SinglePointCalculator(
-            atoms, energy=float(energy), forces=np.asarray(forces, float)
-        )
-    return made
-
-
-def _command(config: Path, output: Path) -> list[str]:
-    return [sys.executable, "-m", "bayespot.cli", "simulate", str(config), "-o", str(output)]
-
-
-def _environment(config: Path) -> dict[str, str]:
-    """Later processes find the first one's programs: compiling them is most of a small run."""
-    cache = {
-        "JAX_COMPILATION_CACHE_DIR": str(config.parent / "programs"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
-    }
-    return {**os.environ, **cache}
-
-
-def _run(config: Path, output: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        _command(config, output),
-        env=_environment(config),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulate")
-    ase.io.write(folder / "train.extxyz", _frames(30, 0))
-    ase.io.write(folder / "test.extxyz", _frames(4, 1))
+    ase.io.write(folder / "train.extxyz", frames(30, 0))
+    ase.io.write(folder / "test.extxyz", frames(4, 1))
     ase.io.write(folder / "start.xyz", bulk("Si", cubic=True), format="extxyz")
     config = folder / "small.toml"
     config.write_text(SETTINGS)
-    done = _run(config, folder / "out")
+    done = run(command("simulate", config, folder / "out"), folder)
     assert done.returncode == 0, done.stderr
     return config, folder / "out", done
 
@@ -218,7 +108,7 @@ def test_the_numbers_are_those_of_silicon(unbroken):
 def test_a_second_call_repeats_nothing(unbroken):
     config, out, first = unbroken
     before = {name: (out / name).read_bytes() for name in RESULTS}
-    done = _run(config, out)
+    done = run(command("simulate", config, out), config.parent)
     assert done.returncode == 0
     assert "sampled already" in done.stdout
     assert "simulated already" in done.stdout
@@ -235,20 +125,9 @@ def test_kill_9_while_simulating_and_the_result_is_the_same(unbroken, tmp_path):
     for name in ("fingerprint.json", "config.toml", "posterior.nc"):
         shutil.copy(whole / name, out)
     state = out / "checkpoints" / "md" / "state.npz"
-    process = subprocess.Popen(
-        _command(config, out),
-        env=_environment(config),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 200
-    while not state.exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert state.exists()
+    kill_when(state.exists, command("simulate", config, out), config.parent)
     assert not (out / "observables.nc").exists()
-    done = _run(config, out)
+    done = run(command("simulate", config, out), config.parent)
     assert done.returncode == 0, done.stderr
     assert "simulate  100 %" in done.stdout
     assert "simulate   16 %" not in done.stdout  # the first block was not repeated
@@ -292,8 +171,8 @@ def test_mistakes_are_told_in_one_line(unbroken, name):
     ase.io.write(folder / "open.xyz", ase.Atoms("Si8", bulk("Si", cubic=True).positions))
     change, texts = MISTAKES[name]
     path = _changed(config, name, change)
-    for command in (["validate", path], ["simulate", path, "-o", folder / f"out {name}"]):
-        done = CliRunner().invoke(app, [str(x) for x in command])
+    for words in (["validate", path], ["simulate", path, "-o", folder / f"out {name}"]):
+        done = CliRunner().invoke(app, [str(x) for x in words])
         assert done.exit_code == 2, done.output
         (line,) = done.stderr.strip().splitlines()
         assert line.startswith("Error: ")

@@ -18,6 +18,8 @@ from bayespot.potentials import LennardJones, Potential
 from bayespot.system import System
 from bayespot.units import BOLTZMANN, MASS
 
+pytestmark = pytest.mark.usefixtures("compile_module_fast")
+
 
 @dataclasses.dataclass(frozen=True)
 class Wells(Potential):
@@ -77,9 +79,13 @@ def _z_density(kT):
     return np.array(inside) / weight.sum()
 
 
-def test_langevin_samples_the_canonical_distribution():
-    kT = BOLTZMANN * 600.0
-    made = _run(NVT(600.0, time_step=2.0, friction=0.02))
+@pytest.fixture(scope="module")
+def langevin(compile_module_fast):
+    return _run(NVT(600.0, time_step=2.0, friction=0.02))
+
+
+def test_langevin_samples_the_canonical_distribution(langevin):
+    kT, made = BOLTZMANN * 600.0, langevin
     squares = made.means["moments"]["squares"].mean(axis=(0, 2), dtype=float)  # (draw, 3)
     error = made.means["moments"]["squares"].mean(axis=0).std(axis=1, ddof=1) / np.sqrt(24)
     exact = np.stack([kT / np.array([1.0, 4.0]), np.full(2, kT / 0.7)], axis=1)
@@ -97,9 +103,8 @@ def test_langevin_samples_the_canonical_distribution():
     assert np.abs(wrong).max() > 6
 
 
-def test_kinetic_energy_has_the_canonical_mean():
-    made = _run(NVT(600.0, time_step=2.0, friction=0.02))
-    per_replica = made.temperature.mean(axis=0).ravel()
+def test_kinetic_energy_has_the_canonical_mean(langevin):
+    per_replica = langevin.temperature.mean(axis=0).ravel()
     error = per_replica.std(ddof=1) / np.sqrt(per_replica.size)
     assert abs(per_replica.mean() - 600.0) < 4 * error + 1.5  # BAOAB velocities: O(dt^2)
 
@@ -186,16 +191,20 @@ def test_stability_criteria():
     assert code(close) == 3
 
 
-def test_replicas_and_draws_have_independent_noise():
-    made = _run(NVT(300.0, 2.0), steps=1000)
-    squares = made.means["moments"]["squares"][..., 1]  # y: the same well for both draws
+@pytest.fixture(scope="module")
+def short(compile_module_fast):
+    return _run(NVT(300.0, 2.0), steps=1000)
+
+
+def test_replicas_and_draws_have_independent_noise(short):
+    squares = short.means["moments"]["squares"][..., 1]  # y: the same well for both draws
     flat = squares.reshape(10, -1)
     assert len(np.unique(flat[-1])) == flat.shape[1]
     correlation = np.corrcoef(flat.T) - np.eye(flat.shape[1])
     assert abs(correlation.mean()) < 0.05
 
 
-def test_resume_is_bit_exact(tmp_path):
+def test_resume_is_bit_exact(short, tmp_path):
     class Killed(Exception):
         pass
 
@@ -203,11 +212,10 @@ def test_resume_is_bit_exact(tmp_path):
         if block.step >= 600:
             raise Killed
 
-    whole = _run(NVT(300.0, 2.0), steps=1000)
     with pytest.raises(Killed):
         _run(NVT(300.0, 2.0), steps=1000, checkpoint=tmp_path, fingerprint="a", callback=kill)
     resumed = _run(NVT(300.0, 2.0), steps=1000, checkpoint=tmp_path, fingerprint="a")
-    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
+    for a, b in zip(jax.tree.leaves(short), jax.tree.leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(UserError, match="other fingerprint"):
         _run(NVT(300.0, 2.0), steps=1000, checkpoint=tmp_path, fingerprint="b")
