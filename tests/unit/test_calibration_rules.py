@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from bayespot.calibration import Method, Quantity, assess, assessment, predictive
+from bayespot.calibration import Method, Quantity, assess, assessment, predictive, recalibrate
 from bayespot.calibration.bootstrap import Resampling
 from bayespot.calibration.curves import reliability
-from bayespot.calibration.ence import Ence
+from bayespot.calibration.ence import Ence, ence
 from bayespot.calibration.ranks import Ranked
 from bayespot.calibration.recalibration import Conformal, Scale
 from bayespot.calibration.stretch import Ladder, Stretch
@@ -254,3 +254,38 @@ def test_advice_follows_what_was_found():
     for shift, named in ((0.5, False), (4.0, True)):
         lines = following(dataclasses.replace(q, truth=q.truth + shift * spread))
         assert any("constant offset" in line for line in lines) == named
+
+
+def _ence(q, seed=0):
+    factor, resampling = np.ones(len(q.truth)), Resampling.of(q.cluster, seed)
+    return ence(predictive(q), q.samples, factor, resampling, seed)
+
+
+def test_one_member_fewer_is_one_of_those_committees():
+    q = posterior(1, members=5, frames=1, size=200)
+    found = _ence(q)
+    fewer = [dataclasses.replace(q, samples=np.delete(q.samples, j, axis=0)) for j in range(5)]
+    assert min(abs(_ence(p).value - found.fewer) for p in fewer) < 1e-9
+    assert len(found.predicted) == 10  # twenty numbers a bin
+
+
+def test_the_null_of_ence_is_as_wide_as_right_uncertainties_scatter():
+    z = []
+    for seed in range(120):
+        shape = {"members": 5, "frames": 25, "size": 4, "noise": 0.0, "shared": 0.0, "spread": 0.3}
+        made = _ence(posterior(seed, **shape), seed)
+        z.append((made.fewer - made.null.mean()) / made.null.std())
+    # 1.2 without the truth's own distance from the mean of the members
+    assert 0.85 < np.std(z) < 1.12
+
+
+def test_groups_of_five_frames_have_their_own_factor():
+    """One frame fewer, and it is that of all."""
+    for frames, own in ((4, False), (5, True)):
+        q = posterior(3, frames=20, size=10, groups=lambda frame, rng, few=frames: {
+            "config_type": np.where(frame < few, "few", "many")
+        }, stretch=lambda made: np.where(made["config_type"] == "few", 4.0, 1.0))  # fmt: skip
+        made = recalibrate([q], by="config_type").maps["forces"]
+        assert ("few" in made.factors) == own
+        if own:
+            assert made.factors["few"] > 2 * made.factors["many"]
