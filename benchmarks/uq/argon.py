@@ -214,5 +214,6 @@ def cases(truth: Truth, quick: bool) -> list[Argon]:
     return [
         Argon(truth, MODEL, "argon_spline", "argon, cubic spline (well specified)", spline,
               few if quick else ("exact", *every), exact=True),
-        Argon(truth, NETWORK, "argon_network", "argon, pairwise network", network, every),
+        Argon(truth, NETWORK, "argon_network", "argon, pairwise network", network,
+              every[:-1] if quick else every),
     ]  # fmt: skip

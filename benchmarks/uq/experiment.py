@@ -53,7 +53,7 @@ def run(part: str, given: argparse.Namespace) -> Callable[[Any, Path], dict]:
 
 def table(result: dict) -> str:
     """Of any part, by what it holds."""
-    part = result["experiment"].removeprefix("uq_")
+    part = result["experiment"].split("_")[1]
     if part == "coverage":
         return "\n\n".join(tally.tables(case) for case in result["cases"])
     if part == "dft":
@@ -83,12 +83,15 @@ def main() -> None:
     parser.add_argument("--parts", type=Path, default=store.PARTS, help="where parts are kept")
     parser.add_argument("--page", action="store_true", help=f"rewrite the tables of {PAGE.name}")
     given = parser.parse_args()
+    # programs that another worker compiled are told to be of another machine, at every load
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.path.insert(0, os.getcwd())  # a method of one's own lies there
     for part in PARTS:
         if part not in given.only:
             continue
-        result = perform(f"uq_{part}", run(part, given), given.setting, given.out)
+        name = "_".join(("uq", part, *(given.cases if part == "coverage" else ())))
+        result = perform(name, run(part, given), given.setting, given.out)
         print(table(result))
-        print(f"\n{result['wall_seconds']:.0f} s; figures and uq_{part}.json in {given.out}\n")
+        print(f"\n{result['wall_seconds']:.0f} s; figures and {name}.json in {given.out}\n")
         if given.page:
-            write_table(PAGE, f"uq_{part}", table(result))
+            write_table(PAGE, name, table(result))

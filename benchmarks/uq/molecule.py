@@ -47,7 +47,7 @@ class Size:
         cutoff: of all models, Angstrom: every atom sees every other.
     """
 
-    train: int = 20
+    train: int = 60
     validation: int = 5
     calibration: int = 15
     test: int = 50

@@ -39,6 +39,7 @@ from bayespot.uncertainty import jackknife
 from benchmarks.uq import xtb
 from benchmarks.uq.case import Place
 
+TESTED = 100  # frames away from training that are kept
 GROUPS = 25  # of walkers, which are independent of each other: for errors
 
 
@@ -81,7 +82,7 @@ class Kind:
 
 
 # atom order of ASE: O, O, H, H; C, C, O, H(O), H(C) x 5
-PEROXIDE = Kind("H2O2", (2, 0, 1, 3), (0.8, 3.0, 44))
+PEROXIDE = Kind("H2O2", (2, 0, 1, 3), (0.8, 3.0, 44), walkers=1650)
 ETHANOL = Kind("CH3CH2OH", (0, 1, 2, 3), (0.8, 4.8, 80), walkers=1450, moves=200, degree=2)
 
 
@@ -117,9 +118,10 @@ def make(path: Path, kind: Kind, label: xtb.Label | None = None, start: int = 10
             averages.add(at)
             accepted.append(share)
         print(f"{kind.name}, {temperature:.0f} K: {np.mean(accepted):.0%} accepted", flush=True)
-        made[f"frame positions {place}"] = at.positions.astype(np.float32)
-        made[f"frame energy {place}"] = at.energy
-        made[f"frame forces {place}"] = at.forces.astype(np.float32)
+        keep = slice(None if place == "in" else -TESTED, None)
+        made[f"frame positions {place}"] = at.positions[keep].astype(np.float32)
+        made[f"frame energy {place}"] = at.energy[keep]
+        made[f"frame forces {place}"] = at.forces[keep].astype(np.float32)
         for name, (value, error) in averages.values(temperature):
             made[f"{name} {place}"], made[f"{name} {place} error"] = value, error
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -222,7 +222,8 @@ def make_cases(
         size = dataclasses.replace(size, sets=sets)
     made: list[Case] = [*argon.cases(fluid.Truth(size, folder), quick)]
     fewer = min(sets or 20, 20)  # what the frames of molecules are enough for
-    made.append(molecule.peroxide(fewer, quick))
+    if not quick or "peroxide" in only:  # quick has no time for molecules unless they are asked for
+        made.append(molecule.peroxide(fewer, quick))
     if not quick:
         made.append(molecule.ethanol(folder, fewer))
     unknown = sorted(set(only) - {case.name for case in made})
