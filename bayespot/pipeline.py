@@ -369,7 +369,9 @@ class Job:
     def _observables(
         self, estimates: dict[str, Any], factor: float | None = None
     ) -> dict[str, Any]:
-        made = {o.name: observable_json(o, *estimates[o.name], factor) for o in self.observables}
+        made = {
+            o.name: observable_json(o, *estimates[o.name], factor=factor) for o in self.observables
+        }
         titles = [content["title"] for content in made.values()]
         for name, content in made.items():
             if titles.count(content["title"]) > 1:
