@@ -1,6 +1,6 @@
 """Do intervals tell the truth, do uncertainties grow with errors, and what does it cost?
 
-``python -m benchmarks.uq --setting quick --out DIR [--only coverage dft bands route]``
+``python -m benchmarks.uq --setting quick --out DIR [--only coverage dft route bands]``
 
 ``coverage`` learns a known potential from many independent training sets and counts how often the
 intervals of what is simulated hold the known answer; ``dft`` asks of real labels whether the
@@ -9,7 +9,8 @@ whether several modes widen bands to cover, cold posteriors keep simulations sta
 that sees ``k_B T`` covers pressures at other temperatures; ``route`` times the way from a file of
 labels to a report, beside apax's ensembles.  What is finished is kept in ``runs/uq``: a run that
 was killed goes on, and one with a method more makes that method only.  ``--cases peroxide`` leaves
-out the other cases of ``coverage``.
+out the other cases of ``coverage``; ``bands`` and ``peroxide`` take too long for a quick run of
+everything, and are made where they are asked for.
 
 Your own method is one function, and one option brings it into every table of ``coverage``:
 

@@ -29,7 +29,7 @@ from benchmarks.common import Setting
 from benchmarks.uq.bands_table import NOISE, tallied
 from benchmarks.uq.beads import COLD, OBSERVABLES, TRAINED, Case, Plan
 from benchmarks.uq.methods import Recipe
-from benchmarks.uq.molecules import CURVES, MOLECULES, TEMPERATURES, Size, Truth
+from benchmarks.uq.polar_fluid import CURVES, MOLECULES, TEMPERATURES, Size, Truth
 from benchmarks.uq.store import kept
 from benchmarks.uq.timing import Clock
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.common import markdown, number
 from benchmarks.uq.counting import share
-from benchmarks.uq.molecules import TEMPERATURES
+from benchmarks.uq.polar_fluid import TEMPERATURES
 
 NOISE = "control: one model, only MD noise"
 

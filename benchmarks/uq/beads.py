@@ -21,7 +21,7 @@ from bayespot.units import KJ_PER_MOL
 from benchmarks.uq.case import part
 from benchmarks.uq.fluid import roomy
 from benchmarks.uq.methods import Methods, Recipe
-from benchmarks.uq.molecules import BEADS, CURVES, SIGMA, TEMPERATURES, Truth, beads
+from benchmarks.uq.polar_fluid import BEADS, CURVES, SIGMA, TEMPERATURES, Truth, beads
 from benchmarks.uq.truth import predictor
 
 RANGE, SLOTS, ELEMENT = 5.0, 28, 8

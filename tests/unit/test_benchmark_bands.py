@@ -11,15 +11,15 @@ import pytest
 from bayespot.neighbors import AllPairs
 from bayespot.potentials import energy_and_forces
 from benchmarks.common import plain
-from benchmarks.uq import bands, bands_table, molecules
+from benchmarks.uq import bands, bands_table, polar_fluid
 from benchmarks.uq.beads import Case, Plan
 from benchmarks.uq.methods import Recipe
 
-TEMPERATURES = molecules.TEMPERATURES
+TEMPERATURES = polar_fluid.TEMPERATURES
 
 
 def _shaken(seed=0):
-    system = molecules.molecules()
+    system = polar_fluid.molecules()
     noise = 0.15 * np.random.default_rng(seed).normal(size=system.positions.shape)
     return system.replace(positions=jnp.asarray(np.asarray(system.positions, float) + noise))
 
@@ -27,25 +27,25 @@ def _shaken(seed=0):
 def _by_loops(positions, edge):
     """Molecule by molecule and atom by atom, with numpy."""
     atoms = positions.reshape(-1, 3, 3)
-    weights = molecules.MASSES / molecules.MASSES.sum()
+    weights = polar_fluid.MASSES / polar_fluid.MASSES.sum()
     centres = np.einsum("a,max->mx", weights, atoms)
     total = 0.0
     for o, h, k in atoms:
         for end in (h, k):
-            total += molecules.STRETCH / 2 * (np.linalg.norm(end - o) - molecules.BOND) ** 2
+            total += polar_fluid.STRETCH / 2 * (np.linalg.norm(end - o) - polar_fluid.BOND) ** 2
         cosine = (h - o) @ (k - o) / np.linalg.norm(h - o) / np.linalg.norm(k - o)
-        total += molecules.BEND / 2 * (np.arccos(cosine) - molecules.ANGLE) ** 2
+        total += polar_fluid.BEND / 2 * (np.arccos(cosine) - polar_fluid.ANGLE) ** 2
     for i, j in itertools.combinations(range(len(atoms)), 2):
         image = edge * np.round((centres[j] - centres[i]) / edge)
         far = np.linalg.norm(centres[j] - centres[i] - image)
-        x = np.clip((far - molecules.FIRST) / (molecules.LAST - molecules.FIRST), 0, 1)
+        x = np.clip((far - polar_fluid.FIRST) / (polar_fluid.LAST - polar_fluid.FIRST), 0, 1)
         pair = 0.0
         for a, b in itertools.product(range(3), repeat=2):
             d = np.linalg.norm(atoms[j, b] - image - atoms[i, a])
-            pair += molecules.COULOMB * molecules.CHARGES[a] * molecules.CHARGES[b] / d
+            pair += polar_fluid.COULOMB * polar_fluid.CHARGES[a] * polar_fluid.CHARGES[b] / d
             if a == b == 0:
-                pair += 4 * molecules.EPSILON * ((molecules.SIGMA / d) ** 12
-                                                 - (molecules.SIGMA / d) ** 6)  # fmt: skip
+                pair += 4 * polar_fluid.EPSILON * ((polar_fluid.SIGMA / d) ** 12
+                                                 - (polar_fluid.SIGMA / d) ** 6)  # fmt: skip
         total += (1 - 10 * x**3 + 15 * x**4 - 6 * x**5) * pair
     return total
 
@@ -54,12 +54,12 @@ def _by_loops(positions, edge):
 def test_molecules_meet_by_the_image_of_their_centres():
     """Energies by loops; mapped forces and the stress as slopes where molecules move whole."""
     system, none = _shaken(), AllPairs(jnp.zeros((), bool))
-    x, edge = np.asarray(system.positions), molecules.EDGE
-    energy, forces = energy_and_forces(molecules.PolarMolecules(), {}, system, none)
+    x, edge = np.asarray(system.positions), polar_fluid.EDGE
+    energy, forces = energy_and_forces(polar_fluid.PolarMolecules(), {}, system, none)
     assert float(energy) == pytest.approx(_by_loops(x, edge), rel=1e-10)
 
-    centres = molecules.MAP.of_positions(x[None])[0]
-    mapped = molecules.MAP.of_forces(np.asarray(forces)[None])[0]
+    centres = polar_fluid.MAP.of_positions(x[None])[0]
+    mapped = polar_fluid.MAP.of_forces(np.asarray(forces)[None])[0]
     rng, h = np.random.default_rng(1), 1e-5
     ahead = rng.normal(size=centres.shape)
 
@@ -73,7 +73,7 @@ def test_molecules_meet_by_the_image_of_their_centres():
         return _by_loops(x + np.repeat(strain * centres, 3, axis=0), edge * (1 + strain))
 
     # the fading of the interaction follows centres, its images follow the cell
-    stress = np.asarray(molecules.stress_of_centres(system.positions))
+    stress = np.asarray(polar_fluid.stress_of_centres(system.positions))
     slope = (swollen(h) - swollen(-h)) / (2 * h)
     assert np.trace(stress) * edge**3 == pytest.approx(slope, rel=1e-6)
     np.testing.assert_allclose(stress, stress.T, atol=1e-12)
@@ -83,17 +83,17 @@ def test_molecules_meet_by_the_image_of_their_centres():
 def truth():
     """Frames of nothing in particular, of which each is known by its first coordinate."""
     rng, made = np.random.default_rng(0), {}
-    sites = np.asarray(molecules.BEADS.positions)
+    sites = np.asarray(polar_fluid.BEADS.positions)
     for t in TEMPERATURES:
         centres = sites + 0.2 * rng.normal(size=(60, 32, 3))
         made[f"centres {t:g}"] = centres
         made[f"forces {t:g}"] = np.tile(centres[:, :1, :1], (1, 32, 3))
         made[f"stress {t:g}"] = np.tile(np.eye(3), (60, 1, 1))
         made[f"pressure {t:g}"], made[f"pressure {t:g} error"] = 0.1, 0.01
-        for o in molecules.CURVES:
+        for o in polar_fluid.CURVES:
             made[f"{o.name} {t:g}"] = np.ones(o.axis.shape)
             made[f"{o.name} {t:g} error"] = np.full(o.axis.shape, 0.01)
-    return types.SimpleNamespace(made=made, size=molecules.Size())
+    return types.SimpleNamespace(made=made, size=polar_fluid.Size())
 
 
 def test_training_sets_share_no_frames_and_tell_temperatures(truth):
@@ -148,7 +148,7 @@ def _set(share, broken=0):
         "unstable": dict.fromkeys(kelvin, broken),
         "curves": {
             f"{o.name} {t}": None if broken > 3 else curve
-            for o in molecules.CURVES for t in kelvin
+            for o in polar_fluid.CURVES for t in kelvin
         },
         "pressure": dict.fromkeys(("plain", "matched"), None if broken > 3 else pressure),
         "force_rmse": 0.15, "diverged": 0,
@@ -164,7 +164,7 @@ def test_sets_that_break_hold_nothing_and_are_counted():
     assert row["pressure"]["matched"]["260"]["held"][0] == pytest.approx(0.5)
     result = {
         "rows": [row], "sets": 2, "members": 6, "temperatures": TEMPERATURES, "trained": 298.0,
-        "axes": {o.name: o.axis for o in molecules.CURVES}, "force_rms": 0.26,
+        "axes": {o.name: o.axis for o in polar_fluid.CURVES}, "force_rms": 0.26,
         "settings": {"plan": {"train": 8}},
     }  # fmt: skip
     text = bands_table.table(json.loads(json.dumps(plain(result))))

@@ -188,7 +188,7 @@ class Truth:
     def made(self) -> dict[str, Any]:
         """By name and temperature: value, error, and frames."""
         depends = (dataclasses.asdict(self.size), "2")
-        stored = kept(self.folder / "molecules.json", depends, self._simulated)
+        stored = kept(self.folder / "polar_fluid.json", depends, self._simulated)
         return {k: np.asarray(v, float) if isinstance(v, list) else v for k, v in stored.items()}
 
     def _simulated(self) -> dict[str, Any]:
