@@ -28,7 +28,7 @@ def _config(folder: Path) -> Path:
     raw["sampler"] |= {"chains": 3, "burn_in": 40, "draws": 5, "thinning": 20}
     raw["sampler"]["warm_start"] |= {"steps": 150}
     raw["md"] |= {
-        "temperature": 100.0, "steps": 400, "equilibration": 20, "blocks": 10, "draws": 6,
+        "temperature": 100.0, "steps": 200, "equilibration": 20, "blocks": 10, "draws": 6,
         "replicas": 2, "max_bond_deviation": 1.5, "min_distance": 0.1,
     }  # fmt: skip
     path = folder / "small.toml"
