@@ -15,6 +15,7 @@ from bayespot.build import measurement
 from bayespot.data import Frame
 from bayespot.potentials import MACE, ZBL, HarmonicAngles, Scaled
 from benchmarks import monitor, potentials
+from benchmarks.uq import experiment as uq
 from tests.unit.frames import WATER, frame
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +92,18 @@ def test_the_tables_of_pages_are_those_of_the_benchmarks(name, page):
         assert figures
         for figure in figures:
             assert f"benchmarks/results/{figure})" in (ROOT / page).read_text(encoding="utf-8")
+
+
+def test_the_tables_of_coverage_are_those_of_the_benchmark():
+    page = (ROOT / "docs/coverage.md").read_text(encoding="utf-8")
+    made = sorted((ROOT / "benchmarks/results").glob("uq_*.json"))
+    assert {path.stem for path in made} >= {"uq_coverage", "uq_dft", "uq_route"}
+    assert set(re.findall(r"<!-- (\w+) -->", page)) - {"end"} == {path.stem for path in made}
+    for path in made:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        assert uq.table(result) in page
+        for figure in result["figures"]:
+            assert f"benchmarks/results/{figure})" in page
 
 
 def test_every_kind_of_potential_has_its_line():
