@@ -83,7 +83,7 @@ def route(result: dict, out: Path) -> list[str]:
     """Seconds of each stage, ours and the peer's."""
     rows = [(name, row) for name, row in result["routes"].items() if "failed" not in row]
     fig, ax = plt.subplots(figsize=(6.5, 0.5 * len(rows) + 1.2))
-    stages = list(dict.fromkeys(stage for _, row in rows for stage in row["stages"]))
+    stages = max((list(row["stages"]) for _, row in rows), key=len)  # who has them all, in order
     for at, (_, row) in enumerate(rows):
         left = 0.0
         for colour, stage in zip(COLOURS, stages, strict=False):
