@@ -84,8 +84,6 @@ def main() -> None:
     parser.add_argument("--parts", type=Path, default=store.PARTS, help="where parts are kept")
     parser.add_argument("--page", action="store_true", help=f"rewrite the tables of {PAGE.name}")
     given = parser.parse_args()
-    # programs that another worker compiled are told to be of another machine, at every load
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.path.insert(0, os.getcwd())  # a method of one's own lies there
     for part in PARTS:
         if part not in given.only:

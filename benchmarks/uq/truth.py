@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import zlib
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
@@ -245,8 +246,9 @@ def work(
 
     Workers begin with different cases: what one has compiled the others find.
     """
-    jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    if workers > 1:
+        jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     cases = make_cases(setting, folder, sets, only)
     first = worker % len(cases)
     for case in [*cases[first:], *cases[:first]]:
@@ -268,6 +270,8 @@ def run(
     for case in make_cases(setting, folder, sets, only):
         case.reference("in")  # made once, before workers would all make it
     if workers > 1:
+        # programs that another worker compiled are told to be of another machine, at every load
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             jobs = [
                 pool.submit(work, setting, folder, sets, own, i, workers, only)

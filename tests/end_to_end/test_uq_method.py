@@ -31,7 +31,7 @@ def broken(key, train, validation):
 def small(monkeypatch, tmp_path):
     """Two sets of one case that takes seconds."""
 
-    def cases(setting, folder, sets):
+    def cases(setting, folder, sets, only=()):
         size = fluid.Size(
             sets, 2, 1, 2, steps=200, equilibration=100, reference_steps=2000, reference_replicas=4
         )
