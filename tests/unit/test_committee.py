@@ -46,7 +46,7 @@ def test_members_predict_frames_of_any_size_in_any_order():
         )
         np.testing.assert_allclose(made.forces[n], direct.forces[:, 0], atol=1e-5)
     np.testing.assert_allclose(made.noise["forces"], [0.01, 0.04, 0.09])
-    with pytest.raises(UserError, match="has .*was trained on"):
+    with pytest.raises(UserError, match=r"has .*was trained on"):
         members.predict([molecule("NH3")])
 
 
