@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,7 @@ from bayespot.md import NPT, NVT, Length, Simulation
 from bayespot.neighbors import allocate
 from bayespot.observables import RDF
 from bayespot.potentials import DimeNetPP, PairMLP, SchNet, energy_and_forces
+from bayespot.potentials.network import thermal
 from bayespot.system import System
 from bayespot.trainers import DiffTRe, Target
 from tests.physics.helpers import ethanol, params_of, silicon
@@ -162,3 +164,15 @@ def test_trainers_refuse_state_points_that_the_system_does_not_tell():
     trainer(NVT(300.0, 1.0), 1)
     with pytest.raises(UserError, match="the system tells a temperature of 300 K"):
         trainer(NVT([300.0, 400.0], 1.0), 2)
+
+
+@pytest.mark.parametrize("kelvin", [260.0, 340.0])
+def test_one_vector_is_times_k_b_t_and_the_other_divided_by_it(kelvin):
+    """In kJ/mol, by the gas constant."""
+    system = at(ethanol(), kelvin)
+    embed = hk.without_apply_rng(hk.transform(lambda given: thermal(given, 298.0, 3)))
+    params = embed.init(jax.random.key(0), system)
+    (vectors,) = params.values()
+    heat = 8.314462618e-3 * kelvin
+    wanted = np.concatenate([vectors["times"] * heat, vectors["over"] / heat])
+    np.testing.assert_allclose(embed.apply(params, system), wanted, rtol=1e-5)
