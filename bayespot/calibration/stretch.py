@@ -19,8 +19,10 @@ class Stretch:
 
     Attributes:
         value: the factor; NaN where all errors are 0.
-        low, high: 95 % bootstrap interval over frames; NaN for too few frames.
-        spread: standard error of its logarithm.
+        low, high: 95 % bootstrap interval over frames, and no narrower than what as many
+            independent Gaussian errors leave, which a few squares do not show of themselves; NaN
+            for too few frames.
+        spread: standard error of its logarithm, likewise.
         frames, count: it rests on.
     """
 
@@ -53,6 +55,7 @@ class Ladder:
 
     def __init__(self, made: Predictive | VectorPredictive) -> None:
         self.start = _root(made)
+        self.degrees = 3 if isinstance(made, VectorPredictive) else 1  # of each square
         gaussian = bool(np.all(made.dof >= LARGE))
         steps = np.array([0.0, 1.0]) if gaussian else np.linspace(-1.6, 1.6, 9)
         self.steps = steps + np.log(self.start if self.start > 0 else 1.0)
@@ -72,7 +75,13 @@ class Ladder:
         low, high = resampling.interval(replicates)
         usable = replicates[replicates > 0]
         spread = np.std(np.log(usable), ddof=1) * np.sqrt(frames / (frames - 1))
-        return Stretch(value, low, high, float(spread), frames, count)
+        # sums of squares of a right committee follow chi-square
+        degrees = count * self.degrees
+        least, most = np.sqrt(degrees / stats.chi2.ppf((0.975, 0.025), degrees))
+        return Stretch(
+            value, min(low, value * least), max(high, value * most),
+            max(float(spread), (2 * degrees) ** -0.5), frames, count,
+        )  # fmt: skip
 
     def _solve(self, means: np.ndarray) -> np.ndarray:
         """Factors where the (replicates, steps) means are 1, straight lines in logarithms."""

@@ -47,8 +47,8 @@ PAIRS = {
 PLANS = {
     "quick": (Size(), Plan()),
     "full": (
-        Size(steps=40000, replicas=8, frames=300),
-        Plan(12, steps=5000, equilibration=1000, recipe=Recipe(members=8, adam=1500, steps=800)),
+        Size(steps=40000, replicas=8, frames=400),
+        Plan(12, steps=5000, equilibration=1000, recipe=Recipe(members=8, adam=6000, steps=4000)),
     ),
 }
 

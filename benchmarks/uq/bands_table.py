@@ -21,7 +21,7 @@ def tallied(found: list[dict], name: str, members: int) -> dict:
         "unstable": {t: sum(s["unstable"][t] for s in sets) for t in sets[0]["unstable"]},
         "trajectories": len(sets) * members,
         "diverged": sum(s["diverged"] for s in sets),
-        "force_rmse": float(np.mean([s["force_rmse"] for s in sets])),
+        "force_rmse": _mean([s["force_rmse"] for s in sets]),
         "curves": {},
     }  # fmt: skip
     for curve in sets[0]["curves"]:
@@ -48,6 +48,12 @@ def tallied(found: list[dict], name: str, members: int) -> dict:
     return row
 
 
+def _mean(values: list[float | None]) -> float | None:
+    """Of sets none of whose chains diverged."""
+    known = [x for x in values if x is not None]
+    return float(np.mean(known)) if known else None
+
+
 def table(result: dict) -> str:
     """Three: bands of curves, what broke, and pressures."""
     kelvin = [f"{t:g}" for t in result["temperatures"]]
@@ -62,7 +68,7 @@ def table(result: dict) -> str:
         " error likewise."
     )
     rows = [
-        (row["method"], number(1e3 * row["force_rmse"], 3),
+        (row["method"], "–" if row["force_rmse"] is None else number(1e3 * row["force_rmse"], 3),
          *(_curve(row["curves"][c]) for c in curves))
         for row in result["rows"] if "two temperatures" not in row["method"]
     ]  # fmt: skip

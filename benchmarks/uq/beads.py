@@ -54,12 +54,12 @@ class Plan:
     """
 
     sets: int = 5
-    train: int = 4
+    train: int = 24
     validation: int = 4
     steps: int = 1000
     equilibration: int = 200
     recipe: Recipe = dataclasses.field(
-        default_factory=lambda: Recipe(members=6, adam=600, steps=200)
+        default_factory=lambda: Recipe(members=6, adam=3000, steps=1000)
     )
 
 

@@ -229,8 +229,8 @@ def _angles(bonds: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int, int], .
 def peroxide(sets: int, quick: bool) -> Molecule:
     """Hydrogen peroxide, whose truth is beside this file; ``quick`` is less of everything."""
     size, recipe = Size(), Recipe(
-        members=8, adam=6000, learning_rate=1e-2, steps=4000, batch_size=4, first=1e-5,
-        last=1e-6, last_layer="potential/0/readout1",
+        members=8, adam=6000, learning_rate=1e-2, steps=4000, batch_size=4, first=1e-4,
+        last=1e-5, last_layer="potential/0/readout1",
     )  # fmt: skip
     few = ("ensemble", "pSGLD, τ = 1", "pSGLD, τ = 0.01")
     if quick:

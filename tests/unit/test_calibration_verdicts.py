@@ -59,6 +59,20 @@ def test_intervals_of_the_factor_hold_where_numbers_of_a_frame_are_alike():
     assert naive < 40
 
 
+def test_intervals_of_the_factor_hold_where_numbers_are_few():
+    held, percentiles = 0, 0
+    for seed in range(200):
+        q = posterior(seed, frames=10, size=1, noise=0.3)
+        own, resampling = Ladder(predictive(q)), Resampling.of(q.cluster, seed)
+        found = own.stretch(resampling)
+        held += found.low <= 1 <= found.high
+        squares = resampling.means(predictive(q).squares()[:, None])[:, 0]
+        low, high = resampling.interval(squares)
+        percentiles += low <= 1 <= high
+    assert held >= 182  # 190 expected
+    assert percentiles < 182  # what a few squares show of themselves
+
+
 def test_heavy_tails_that_nobody_foresees_are_not_trusted():
     """Deviations differ by a factor of 10; the same ones in another order are useless."""
     right = posterior(5, spread=1.2, noise=0.0, frames=100)
