@@ -81,7 +81,7 @@ def tables(case: dict) -> str:
     made = [
         f"**{case['title']}**, {case['sets']} training sets.  Of {draws} draws of a right posterior"
         f" {right} is the rate to expect.  In brackets: 95 % intervals over training sets; ±: half"
-        " the 95 % interval over the value."
+        " the 95 % interval over the value, of curves the mean over bins."
     ]
     for place in PLACES:
         kelvin = f"{case['temperatures'][place]:.0f} K"
@@ -111,7 +111,7 @@ def _cell(given: dict, draws: int) -> str:
         # too few is what matters; of too many the width tells
         parts.append(text if high >= expected(level, draws) else f"**{text}**")
     width = given["width"]
-    told = "" if width is None else f"; ± {100 * width:.2g} %"
+    told = "" if width is None else f"; ± {number(100 * width)} %"
     return ", ".join(parts) + told
 
 
