@@ -69,17 +69,6 @@ def _few_figures(request, monkeypatch):
         monkeypatch.setattr(page.figures, "pictures", lambda *_: [])
 
 
-@pytest.fixture(scope="module")
-def narrow(tmp_path_factory):
-    """Frames whose errors are twice as large as the ensemble says."""
-    return with_ensemble(tmp_path_factory.mktemp("data") / "narrow.extxyz", factor=2.0)
-
-
-@pytest.fixture(scope="module")
-def fair(tmp_path_factory):
-    return with_ensemble(tmp_path_factory.mktemp("data") / "fair.extxyz", factor=1.0, seed=5)
-
-
 def test_known_factors_are_found(narrow, fair, tmp_path, monkeypatch):
     told = call(narrow, "--data", narrow, "--out", tmp_path / "narrow")
     found = re.match(r"Stretch by ([\d.]+) - narrow", told)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from bayespot.cli import app
 from bayespot.report import calibration_page as page
-from tests.end_to_end.committees import argon, labelled_argon, run_directory, with_ensemble
+from tests.end_to_end.committees import argon, labelled_argon, run_directory
 
 
 def call(*arguments, code=0):
@@ -25,17 +25,6 @@ def content(folder):
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch):
     monkeypatch.setattr(page.figures, "pictures", lambda *_: [])
-
-
-@pytest.fixture(scope="module")
-def narrow(tmp_path_factory):
-    """Frames whose errors are twice as large as the ensemble says."""
-    return with_ensemble(tmp_path_factory.mktemp("data") / "narrow.extxyz", factor=2.0)
-
-
-@pytest.fixture(scope="module")
-def fair(tmp_path_factory):
-    return with_ensemble(tmp_path_factory.mktemp("data") / "fair.extxyz", factor=1.0, seed=5)
 
 
 @pytest.mark.parametrize(
