@@ -16,31 +16,22 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from bayespot import build, files, infer, recalibrated
-from bayespot.calibration import Calibration, calibrate
 from bayespot.committee import save_potential
 from bayespot.config import Config, dumps
 from bayespot.data import Frame, Shift, fit_shift, make_dataset
 from bayespot.draws import Draws
-from bayespot.errors import UserError
-from bayespot.intervals import Ways, compared, other_ways, plan
+from bayespot.intervals import Ways, other_ways
 from bayespot.intervals.ways import load as load_ways
 from bayespot.intervals.ways import save as save_ways
 from bayespot.intervals.ways import watched_with, write_uncertain
 from bayespot.md import Trajectories
 from bayespot.observables import Context
 from bayespot.potentials import Potential
-from bayespot.predict import predict
 from bayespot.progress import Progress
 from bayespot.propagate import propagate
-from bayespot.results import (
-    load_trajectories,
-    observable_json,
-    save_trajectories,
-    stability_summary,
-)
+from bayespot.results import load_trajectories, save_trajectories, stability_summary
 from bayespot.run_folder import (
     Stage,
     bare_names,
@@ -50,14 +41,7 @@ from bayespot.run_folder import (
     fitted_hash,
     versions,
 )
-from bayespot.uncertainty import (
-    Coverage,
-    Estimate,
-    coverage,
-    draw_values,
-    estimate,
-    stability_weights,
-)
+from bayespot.run_report import Answers, of_draws
 
 
 def run(config: Config, folder: Path, progress: Progress | None = None) -> dict[str, Any]:
@@ -109,7 +93,6 @@ class Job:
         self.config, self.folder, self.progress = config, folder, progress
         self.given = given
         self.seconds: dict[str, float] = {}
-        self.used: dict[str, np.ndarray] = {}
         self.ways: Ways | None = None
 
     def run(self) -> dict[str, Any]:
@@ -131,7 +114,7 @@ class Job:
             "versions": versions(),
             "data_sha256": self.data_hash,
             "stability": stability_summary(trajectories, self.config.md),
-            **self._intervals(trajectories),
+            **self.answers.of(trajectories, self.ways),
         }
         files.write_json(self.folder / "simulation.json", made)
         self._finish()
@@ -277,7 +260,7 @@ class Job:
                 self.ensemble,
                 setting,
                 self.observables,
-                self._context(),
+                self.context,
                 stability=self.stability,
                 folder=self.folder / "checkpoints" / mark,
                 fingerprint=self.fingerprint,
@@ -287,7 +270,9 @@ class Job:
             save_ways(path, made)
         return made
 
-    def _context(self) -> Context:
+    @property
+    def context(self) -> Context:
+        """What observables are told of the simulated system."""
         numbers = self.starts.frames[0].atoms.numbers
         return Context(self.config.md.temperature, len(numbers), self.splits.shift.of(numbers))
 
@@ -295,132 +280,32 @@ class Job:
         from bayespot.report import write
 
         self.progress.note("predict the test set and compute diagnostics")
-        calibrations = self._calibrate(draws)
-        chains: dict[str, Any] = {"verdicts": draws.verdicts, "healthy": int(draws.healthy.sum())}
-        if draws.num_draws >= 4 and self.config.sampler.method != "ensemble":
-            made = infer.function_space_convergence(
-                draws, self.posterior, self.splits.validation.batch
-            )
-            chains["function_space"] = {
-                "quantities": len(made.rhat),
-                "rhat_median": float(np.median(made.rhat)),
-                "rhat_max": float(np.max(made.rhat)),
-                "ess_bulk_median": float(np.median(made.ess_bulk)),
-                "ess_bulk_min": float(np.min(made.ess_bulk)),
-                "draws": int(draws.healthy.sum()) * draws.num_draws,
-            }
-        noise = draws.flat()["noise"]
-        report = {
-            "title": self.config.title,
-            "settings": {
-                "sampler": self.config.sampler.method,
-                "posterior_temperature": self.config.posterior.temperature,
-                "md_temperature": self.config.md.temperature,
-                "seed": self.config.run.seed,
-                "versions": versions(),
-                "data_sha256": self.data_hash,
-            },
-            "data": {
-                name: part.statistics()
-                for name, part in zip(("train", "validation", "test"), self.splits[:3], strict=True)
-            },
-            "noise": {
-                name.removeprefix("log_"): float(np.mean(np.exp(np.asarray(x, float))))
-                for name, x in noise.items()
-            },
-            "chains": chains,
-            "calibration": {name: dataclasses.asdict(c) for name, c in calibrations.items()},
-            "stability": stability_summary(trajectories, self.config.md),
-            **self._intervals(trajectories),
+        settings: dict[str, Any] = {
+            "sampler": self.config.sampler.method,
+            "posterior_temperature": self.config.posterior.temperature,
+            "md_temperature": self.config.md.temperature,
+            "seed": self.config.run.seed,
+            "versions": versions(),
+            "data_sha256": self.data_hash,
         }
         if self.config.reference is not None:
-            report["settings"]["reference"] = self.config.reference.label
-        write(self.folder, report)
-        return report
-
-    def _calibrate(self, draws: Draws) -> dict[str, Calibration]:
-        test = self.splits.test
-        params = jax.tree.map(jnp.asarray, draws.flat())
-        made = predict(self.potential, params["potential"], test.batch)
-        atoms = np.asarray(test.batch.system.mask)
-        variance = {k: np.exp(2 * np.asarray(v, float)) for k, v in params["noise"].items()}
-        return {
-            "energy": calibrate(
-                np.asarray(test.batch.energy), made.energy, variance["log_sigma_energy"]
-            ),
-            "forces": calibrate(
-                np.asarray(test.batch.forces)[atoms].ravel(),
-                made.forces[:, atoms].reshape(len(made.forces), -1),
-                variance["log_sigma_forces"],
-            ),
-        }
-
-    def _intervals(self, trajectories: Trajectories) -> dict[str, Any]:
-        """Observables, other ways to them, and what half their intervals would take."""
-        found = self._estimates(trajectories)
-        known, wanted = recalibrated.stored(self.config, self.folder), self.config.md.recalibrated
-        return {
-            "recalibration": recalibrated.described(known, wanted),
-            "observables": self._observables(found, recalibrated.factor(known, wanted)),
-            "ways": self._ways(found, trajectories),
-            "half_width": self._plans(found),
-        }
-
-    def _observables(
-        self, estimates: dict[str, Any], factor: float | None = None
-    ) -> dict[str, Any]:
+            settings["reference"] = self.config.reference.label
         made = {
-            o.name: observable_json(o, *estimates[o.name], factor=factor) for o in self.observables
+            "title": self.config.title,
+            "settings": settings,
+            **of_draws(draws, self.potential, self.posterior, self.splits, settings["sampler"]),
+            "stability": stability_summary(trajectories, self.config.md),
+            **self.answers.of(trajectories, self.ways),
         }
-        titles = [content["title"] for content in made.values()]
-        for name, content in made.items():
-            if titles.count(content["title"]) > 1:
-                content["title"] += f", {name}"
+        write(self.folder, made)
         return made
 
-    def _ways(self, estimates: dict[str, Any], trajectories: Trajectories) -> dict[str, Any] | None:
-        if self.ways is None:
-            return None
-        md = self.config.md
-        rows = {name: row[0] for name, row in estimates.items()}
-        calls = trajectories.reason.size * (md.equilibration + md.steps)
-        return compared(rows, self.used, calls, self.ways)
-
-    def _plans(self, estimates: dict[str, Any]) -> dict[str, str]:
-        """Of each number, what half its interval would take."""
-        md, made = self.config.md, {}
-        for name, (found, *_) in estimates.items():
-            half = float(np.sqrt(np.mean(np.square((found.high95 - found.low95) / 2))))
-            if found.mean.ndim == 0 and np.isfinite(half) and half > 0:
-                made[name] = plan(
-                    found, md.replicas, md.steps, target=half / 2, equilibration=md.equilibration
-                ).sentence
-        return made
-
-    def _estimates(
-        self, trajectories: Trajectories
-    ) -> dict[str, tuple[Estimate, tuple[np.ndarray, np.ndarray] | None, Coverage | None]]:
-        context = self._context()
-        made = {}
-        for o in self.observables:
-            values, variances, used = draw_values(o, trajectories, context)
-            if len(used) < 2:
-                raise UserError(
-                    f"only {len(used)} of {trajectories.reason.shape[0]} draws gave stable MD",
-                    "Lower [md] time_step or temperature, add training data or a prior potential",
-                )
-            weights = None
-            if self.config.md.unstable == "evidence":
-                weights = stability_weights(trajectories, used)
-            estimated = estimate(values, variances, weights)
-            self.used[o.name] = used
-            known = self.reference.get(o.name)
-            made[o.name] = (
-                estimated,
-                known,
-                None if known is None else coverage(estimated, *known),
-            )
-        return made
+    @property
+    def answers(self) -> Answers:
+        """What turns trajectories into intervals."""
+        return Answers(
+            self.config, self.folder, tuple(self.observables), self.reference, self.context
+        )
 
     def _stage(self, name: str) -> Stage:
         return Stage(name, self.seconds, self.progress)

@@ -8,7 +8,6 @@ import numpy as np
 
 from bayespot.data import Dataset
 from bayespot.md import REASONS, Trajectories
-from bayespot.observables import Context
 from bayespot.pipeline import Job
 from bayespot.potentials import Potential
 from bayespot.predict import predict
@@ -55,11 +54,6 @@ def stability(made: Trajectories) -> dict[str, Any]:
     }
 
 
-def _context(job: Job) -> Context:
-    numbers = job.starts.frames[0].atoms.numbers
-    return Context(job.config.md.temperature, len(numbers), job.splits.shift.of(numbers))
-
-
 def intervals(job: Job, made: Trajectories) -> dict[str, dict[str, Any]]:
     """Half of each observable's 95 % interval, and its parts there; of curves at the widest point.
 
@@ -71,7 +65,7 @@ def intervals(job: Job, made: Trajectories) -> dict[str, dict[str, Any]]:
         found[o.name] = content
         if len(used_draws(made)) < 2:
             continue
-        x, variances, _ = draw_values(o, made, _context(job))
+        x, variances, _ = draw_values(o, made, job.context)
         whole = estimate(x, variances)
         half = np.ravel((whole.high95 - whole.low95) / 2)
         if not np.isfinite(half).any():

@@ -1,6 +1,7 @@
 """What a run directory's files say, without running anything."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -57,10 +58,8 @@ def test_simulation_json_is_json_whatever_the_numbers(tmp_path, monkeypatch):
         {}, np.full((1, 2, 1), np.nan), np.zeros((2, 1), int), np.full((2, 1), -1), 0
     )
     monkeypatch.setattr(job, "trajectories", lambda: (None, made))
-    monkeypatch.setattr(job, "_estimates", lambda t: {})
-    monkeypatch.setattr(
-        job, "_observables", lambda e, factor: {"u": {"mean": float("nan"), "md": 0.5}}
-    )
+    odd = {"observables": {"u": {"mean": float("nan"), "md": 0.5}}}
+    monkeypatch.setattr(pipeline.Job, "answers", SimpleNamespace(of=lambda made, ways: odd))
     job.simulate()
 
     def refuse(constant):

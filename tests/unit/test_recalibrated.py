@@ -23,6 +23,7 @@ from bayespot.observables import Context, MeanEnergy, Stiffness
 from bayespot.progress import Progress
 from bayespot.report.table import numbers, table
 from bayespot.results import observable_json
+from bayespot.run_report import Answers
 from bayespot.uncertainty import estimate, stretched
 
 RNG = np.random.default_rng(7)
@@ -43,8 +44,13 @@ RAW = {
 def _job(folder, sampler=None, **md):
     raw = {**RAW, "md": {**RAW["md"], **md}, "sampler": sampler or RAW["sampler"]}
     job = pipeline.Job(config.parse(raw), folder, Progress(enabled=False))
-    job.observables, job.reference = (MeanEnergy("u"),), {"u": (np.array(0.1), np.array(0.01))}
+    job.observables = (MeanEnergy("u"),)
     return job
+
+
+def _answers(job):
+    known = {"u": (np.array(0.1), np.array(0.01))}
+    return Answers(job.config, job.folder, job.observables, known, Context(300.0, 3))
 
 
 def _trajectories():
@@ -99,14 +105,13 @@ def test_only_the_parameter_part_is_stretched(weighted):
 
 def test_a_stored_factor_stands_beside_the_interval_until_it_is_undone(tmp_path, monkeypatch):
     job, trajectories = _job(tmp_path), _trajectories()
-    monkeypatch.setattr(job, "_context", lambda: Context(300.0, 3))
-    plain = job._intervals(trajectories)
+    plain = _answers(job).of(trajectories)
     assert plain["recalibration"]["text"] is None
     assert plain["recalibration"]["sentence"].startswith("uncalibrated:")
     assert "recalibrated" not in plain["observables"]["u"]
 
     save_recalibration(tmp_path, KNOWN)
-    made = job._intervals(trajectories)
+    made = _answers(job).of(trajectories)
     u = made["observables"]["u"]
     wide = u.pop("recalibrated")
     assert u == plain["observables"]["u"]  # the draws' own is untouched
@@ -120,19 +125,18 @@ def test_a_stored_factor_stands_beside_the_interval_until_it_is_undone(tmp_path,
     assert wide["coverage"]["inside95"] == float(wide["low95"] <= 0.1 <= wide["high95"])
 
     other = _job(tmp_path, recalibrated=False)
-    monkeypatch.setattr(other, "_context", lambda: Context(300.0, 3))
-    off = other._intervals(trajectories)
+    off = _answers(other).of(trajectories)
     assert off["observables"] == plain["observables"]
     assert "not applied" in off["recalibration"]["sentence"]
     assert "Factors by element" in off["recalibration"]["sentence"]
     assert pipeline.without_paths(other.config) == pipeline.without_paths(job.config)
 
     save_recalibration(tmp_path, MONOTONE)
-    odd = job._intervals(trajectories)
+    odd = _answers(job).of(trajectories)
     assert odd["observables"] == plain["observables"]
     assert "not by a factor" in odd["recalibration"]["sentence"]
     remove_recalibration(tmp_path)
-    assert job._intervals(trajectories) == plain
+    assert _answers(job).of(trajectories) == plain
     json.dumps(made)
 
 
@@ -189,7 +193,6 @@ def test_the_monitor_has_the_factors_of_each_element(tmp_path, monkeypatch):
         job.starts = SimpleNamespace(frames=[frame])
         job.splits = SimpleNamespace(shift=Shift((1, 8), (0.0, 0.0)))
         job.fingerprint = ""
-        monkeypatch.setattr(job, "_context", lambda: None)
         return job._other_ways(jax.random.key(0), draws)
 
     look()

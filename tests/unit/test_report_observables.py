@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from bayespot import build, config, pipeline
+from bayespot import build, config
 from bayespot.errors import UserError
 from bayespot.observables import (
     MSD,
@@ -20,10 +20,10 @@ from bayespot.observables import (
     Stiffness,
     Stress,
 )
-from bayespot.progress import Progress
 from bayespot.report import figures
 from bayespot.report.table import numbers, table
 from bayespot.results import observable_json
+from bayespot.run_report import Answer, described
 from bayespot.uncertainty import coverage, estimate
 
 SURFACE = DihedralSurface("surface", bins=12)
@@ -136,18 +136,16 @@ def test_the_table_has_a_line_for_all():
     assert lines[2].split()[4:] == ["−3.000", "0.041", "0.013", "0.0013"]
 
 
-def test_titles_and_marks_are_unique(tmp_path):
-    raw = {
-        "data": {"train": "a", "test": "b"},
-        "md": {"temperature": 300.0},
-        "observables": [{"kind": "mean_energy"}],
-    }
-    job = pipeline.Job(config.parse(raw), tmp_path, Progress(enabled=False))
-    job.observables = [MSD("all", 4, 1.0), MSD("oxygen", 4, 1.0, 8), MeanEnergy("u")]
+def test_titles_and_marks_are_unique():
+    observables = (MSD("all", 4, 1.0), MSD("oxygen", 4, 1.0, 8), MeanEnergy("u"))
     made = estimate(np.arange(8.0).reshape(2, 4), np.ones((2, 4)))
     one = estimate(np.arange(2.0), np.ones(2))
-    found = {"all": (made, None, None), "oxygen": (made, None, None), "u": (one, None, None)}
-    told = job._observables(found)
+    both = np.arange(2)
+    found = {
+        name: Answer(x, None, None, both)
+        for name, x in (("all", made), ("oxygen", made), ("u", one))
+    }
+    told = described(observables, found)
     assert [o["title"] for o in told.values()] == [
         "mean squared displacement, all", "mean squared displacement, oxygen",
         "mean potential energy",
