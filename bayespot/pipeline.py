@@ -23,9 +23,8 @@ from bayespot.config import Config, dumps
 from bayespot.data import Frame, Shift, fit_shift, make_dataset
 from bayespot.draws import Draws
 from bayespot.intervals import Ways, other_ways
-from bayespot.intervals.ways import load as load_ways
-from bayespot.intervals.ways import save as save_ways
-from bayespot.intervals.ways import watched_with, write_uncertain
+from bayespot.intervals.stored import load_ways, save_ways, write_uncertain
+from bayespot.intervals.ways import watched_with
 from bayespot.md import Trajectories
 from bayespot.observables import Context
 from bayespot.potentials import Potential

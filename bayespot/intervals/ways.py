@@ -8,7 +8,6 @@ where it has been, equilibrated but for what their draw changes.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayespot import files
 from bayespot.data import Dataset
 from bayespot.intervals.agreement import agreement
 from bayespot.intervals.reweighted import Reweighted, reweighted
@@ -39,12 +37,7 @@ from bayespot.propagate import propagate
 from bayespot.uncertainty import Estimate, draw_values, estimate
 
 if TYPE_CHECKING:
-    import ase
-
-PARTS = (
-    "mean", "total", "parameter", "md", "md_of_mean", "low68", "high68", "low95", "high95",
-    "values",
-)  # fmt: skip
+    pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,59 +274,3 @@ def _numbers(made: Estimate, calls: int) -> dict[str, Any]:
     numbers = {k: float(np.sqrt(np.nanmean(np.square(v)))) for k, v in found.items()}
     mean = float(made.mean) if made.mean.ndim == 0 else None
     return {"mean": mean, **numbers, "draws": made.draws, "force_calls": calls}
-
-
-def write_uncertain(path: Path, ways: Ways, like: ase.Atoms) -> None:
-    """Configurations of high uncertainty as extxyz, to be labelled; no file where there are none.
-
-    Args:
-        path: to write.
-        ways: what kept them.
-        like: species, masses and periodicity.
-    """
-    import ase
-    import ase.io
-
-    frames = []
-    for positions, cell, (_, replica, frame) in zip(*ways.uncertain, strict=True):
-        box = np.asarray(cell, float) if like.pbc.any() else None
-        info = {"replica": int(replica), "frame": int(frame)}
-        places = np.asarray(positions, float)[: len(like)]
-        frames.append(ase.Atoms(like.numbers, places, cell=box, pbc=like.pbc, info=info))
-    path.unlink(missing_ok=True)  # of another recalibration, perhaps
-    if frames:
-        files.write_atomically(path, lambda p: ase.io.write(p, frames, format="extxyz"))
-
-
-def save(path: Path, ways: Ways) -> None:
-    """As npz, atomically."""
-    keys = [(w, o, p) for w, group in ways.estimates.items() for o in group for p in PARTS]
-    arrays = [getattr(ways.estimates[w][o], p) for w, o, p in keys]
-    header = {
-        "keys": keys, "calls": ways.calls, "notes": ways.notes, "ways": list(ways.estimates),
-        "scales": ways.scales,
-    }  # fmt: skip
-    indices = [ways.used[w] for w in ways.estimates]
-    files.save_arrays(path, [*arrays, *indices, *ways.uncertain], json.loads(json.dumps(header)))
-
-
-def load(path: Path) -> Ways:
-    """What ``save`` wrote."""
-    arrays, header = files.load_arrays(path)
-    count, ways = len(header["keys"]), header["ways"]
-    parts: dict[tuple[str, str], dict[str, np.ndarray]] = {}
-    for (way, name, part), x in zip(header["keys"], arrays[:count], strict=True):
-        parts.setdefault((way, name), {})[part] = x
-    estimates: dict[str, dict[str, Estimate]] = {way: {} for way in ways}
-    for (way, name), found in parts.items():
-        values = found.pop("values")
-        estimates[way][name] = Estimate(**found, draws=len(values), values=values)
-    used = dict(zip(ways, arrays[count : count + len(ways)], strict=True))
-    return Ways(
-        estimates,
-        used,
-        header["calls"],
-        tuple(header["notes"]),
-        tuple(arrays[-3:]),  # type: ignore[arg-type]
-        header.get("scales", {}),
-    )

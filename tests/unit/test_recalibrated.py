@@ -16,7 +16,7 @@ from bayespot.committee import remove_recalibration, save_recalibration
 from bayespot.data import Shift
 from bayespot.draws import Draws
 from bayespot.intervals import Ways
-from bayespot.intervals.ways import save as save_ways
+from bayespot.intervals.stored import load_ways, save_ways
 from bayespot.intervals.ways import watched_with
 from bayespot.md import Trajectories
 from bayespot.observables import Context, MeanEnergy, Stiffness
@@ -228,4 +228,4 @@ def test_ways_of_before_have_no_factors(tmp_path):
     arrays, header = files.load_arrays(path)
     assert header.pop("scales") == {"scale": 2.0}
     files.save_arrays(path, arrays, header)
-    assert pipeline.load_ways(path).scales == {}
+    assert load_ways(path).scales == {}
