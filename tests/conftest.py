@@ -1,7 +1,6 @@
 """Shape annotations become run-time checks here, and only here."""
 
 import os
-import shutil
 
 import jax
 import pytest
@@ -19,23 +18,6 @@ def pytest_configure(config):
     if config.option.markexpr == "not slow" and jax.__version_info__ < (0, 11):
         flags = (os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false")
         os.environ["XLA_FLAGS"] = " ".join(flags).strip()
-    _keep_programs(config)
-
-
-def _keep_programs(config):
-    """On disk, for other files, commands and later runs: half of what is left is compilation."""
-    cache = getattr(config, "cache", None)
-    if cache is None or "JAX_COMPILATION_CACHE_DIR" in os.environ:  # a worker's, or the user's
-        return
-    folder = cache.mkdir("programs")
-    if sum(entry.stat().st_size for entry in os.scandir(folder)) > 2e9:  # of old sources
-        shutil.rmtree(folder)
-    for name, value in (
-        ("jax_compilation_cache_dir", str(folder)),
-        ("jax_persistent_cache_min_compile_time_secs", 0.0),
-    ):
-        os.environ[name.upper()] = str(value)  # workers and commands are other processes
-        jax.config.update(name, value)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,9 +35,6 @@ from bayespot.observables import Context, Observable
 from bayespot.potentials import CommitteeMean, Potential
 from bayespot.propagate import propagate
 from bayespot.uncertainty import Estimate, draw_values, estimate
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,7 +49,7 @@ def tallied(found: list[dict], name: str, members: int) -> dict:
 
 
 def _mean(values: list[float | None]) -> float | None:
-    """Of sets none of whose chains diverged."""
+    """Of sets whose parameters are finite."""
     known = [x for x in values if x is not None]
     return float(np.mean(known)) if known else None
 

@@ -103,7 +103,7 @@ def test_only_the_parameter_part_is_stretched(weighted):
     assert stretched(noisy, 5.0).total == pytest.approx(0.3)
 
 
-def test_a_stored_factor_stands_beside_the_interval_until_it_is_undone(tmp_path, monkeypatch):
+def test_a_stored_factor_stands_beside_the_interval_until_it_is_undone(tmp_path):
     job, trajectories = _job(tmp_path), _trajectories()
     plain = _answers(job).of(trajectories)
     assert plain["recalibration"]["text"] is None
