@@ -16,6 +16,7 @@ import ase.io
 import numpy as np
 from ase.calculators.calculator import Calculator
 from ase.units import kB
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from bayespot import config, learning
 from benchmarks.common import (
@@ -216,11 +217,12 @@ def table(result: dict) -> str:
     first = result["arms"]["random"]
     rows.append(("none", *(_cell(first[n], 0) for n in ("forces", "half_width", "off")),
                  _share(first, 0), number(_mean(first["lost"], 0)[0])))  # fmt: skip
-    for name in ARMS:
-        arm = result["arms"][name]
-        rows.append((f"{result['rounds'] * result['frames']} by {name}",
-                     *(_cell(arm[n]) for n in ("forces", "half_width", "off")),
-                     _share(arm), number(_mean(arm["lost"])[0])))  # fmt: skip
+    for done in range(1, result["rounds"] + 1):
+        for name in ARMS:
+            arm = result["arms"][name]
+            rows.append((f"{done * result['frames']} by {name}",
+                         *(_cell(arm[n], done) for n in ("forces", "half_width", "off")),
+                         _share(arm, done), number(_mean(arm["lost"], done)[0])))  # fmt: skip
     head = ("labels", "force RMSE (meV/Å)", "95 % ± of the mean energy (meV)",
             "its distance from the truth (meV)", "truth inside", "unstable of 8 draws")  # fmt: skip
     return markdown(head, rows) + "\n\n" + _paired(result)
@@ -265,7 +267,11 @@ def _figure(result: dict, out: Path) -> None:
                 middle = np.exp(np.nanmean(np.log(values), axis=0))
             axis.plot(labels, values.T, color=color, lw=0.6, alpha=0.35)
             axis.plot(labels, middle, "o-", color=color, label=arm, ms=4)
-        axis.set_yscale("log")
+        if name == "forces":
+            axis.set_yscale("log")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel("labels added")
         axis.set_xticks(labels)
         axis.set_title(title)
