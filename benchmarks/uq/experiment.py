@@ -13,7 +13,7 @@ from benchmarks.common import perform, write_table
 from benchmarks.uq import dft_table, figures, store, tally, truth
 
 PARTS = ("coverage", "dft", "route", "bands")
-USUAL = PARTS[:3]  # bands take as long as the others together
+USUAL = PARTS[:3]  # bands take ten minutes more
 PAGE = Path(__file__).parents[2] / "docs" / "coverage.md"
 
 
