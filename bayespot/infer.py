@@ -181,7 +181,7 @@ def sample(
         fingerprint=fingerprint,
         callback=report("sample"),
     )
-    return _draws(result, positions, dead)
+    return _draws(result, positions, dead, posterior.likelihood.idle_noise)
 
 
 def sample_observed(
@@ -313,6 +313,7 @@ def _draws(
     result: samplers.Result,
     starts: Any = None,
     dead: np.ndarray | None = None,
+    idle: frozenset[str] = frozenset(),
 ) -> Draws:
     lp = np.asarray(result.info.log_density)[:, result.kept]
     divergent = np.asarray(result.info.divergent)[:, result.kept].sum(axis=1)
@@ -324,7 +325,7 @@ def _draws(
             verdicts.append("diverged in the warm start")
         elif not result.alive[chain]:
             verdicts.append(f"diverged: not finite at step {result.failed_at[chain]}")
-        elif starts is not None and runaway(result.draws["noise"], starts["noise"], chain):
+        elif starts is not None and runaway(result.draws["noise"], starts["noise"], chain, idle):
             healthy[chain] = False
             verdicts.append("diverged: its draws fit far worse than its start")
         elif divergent[chain] > 0:
@@ -335,16 +336,21 @@ def _draws(
     return Draws(result.draws, lp, healthy, tuple(verdicts), {})
 
 
-def runaway(noise: Any, start: Any, chain: int, factor: float = 5.0) -> bool:
-    """True for a chain that left its fit: a noise scale it learns grew ``factor``-fold.
+def runaway(
+    noise: Any, start: Any, chain: int, idle: frozenset[str] = frozenset(), factor: float = 5.0
+) -> bool:
+    """True for a chain that left its fit: a noise scale it learns grew ``factor``-fold; ``idle``
+    ones, which no label speaks to, say nothing of a fit.
 
     A start from random weights has the spread of the labels as noise, one from a warm start its
     residuals; no equilibrium is that much worse than either.
     """
     grown = [
-        np.median(np.asarray(noise[name])[chain]) - np.asarray(start[name])[chain] for name in noise
+        np.median(np.asarray(noise[name])[chain]) - np.asarray(start[name])[chain]
+        for name in noise
+        if name not in idle
     ]
-    return not bool(np.max(grown) < np.log(factor))
+    return not bool(np.max(grown, initial=-np.inf) < np.log(factor))
 
 
 def function_space_convergence(

@@ -69,6 +69,12 @@ class EnergyForces:
     use_stress: bool = True
     energy_weight: float = 1.0
 
+    @property
+    def idle_noise(self) -> frozenset[str]:
+        """Scales that no label speaks to: they wander in their prior."""
+        used = {"energy": self.use_energy, "forces": self.use_forces, "stress": self.use_stress}
+        return frozenset(f"log_sigma_{name}" for name, enters in used.items() if not enters)
+
     def fits_stress(self, batch: Batch) -> bool:
         """Whether the stresses of ``batch`` enter."""
         return self.use_stress and self.stress_noise is not None and batch.stress is not None

@@ -46,6 +46,14 @@ def test_a_runaway_chain_is_excluded_and_named():
     assert runaway({k: v * np.nan for k, v in _result().draws["noise"].items()}, START["noise"], 0)
 
 
+def test_a_scale_that_no_label_speaks_to_excludes_nobody():
+    likelihood = dataclasses.replace(_posterior().likelihood, use_energy=False, use_forces=True)
+    assert likelihood.idle_noise == {"log_sigma_energy"}
+    assert _draws(_result(worse=1), START, idle=likelihood.idle_noise).healthy.all()
+    forces = _posterior().likelihood.idle_noise  # control: the one that ran away is not idle
+    assert not _draws(_result(worse=1), START, idle=forces).healthy.all()
+
+
 def test_dead_chains_and_dead_starts_are_excluded():
     made = _draws(_result((True, False, True)), START, np.array([True, False, False]))
     assert made.healthy.tolist() == [False, False, True]
