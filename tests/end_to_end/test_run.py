@@ -121,6 +121,7 @@ def test_another_configuration_does_not_overwrite(unbroken, tmp_path):
     assert "--fresh" in done.stderr
 
 
+@pytest.mark.slow  # simulate and fit, killed, are tested in any run
 def test_kill_9_at_every_stage_and_the_result_is_the_same(unbroken, tmp_path):
     config, whole, _ = unbroken
     out = tmp_path / "out"

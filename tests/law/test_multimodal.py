@@ -98,6 +98,7 @@ def test_swaps_on_the_full_density_need_no_batches_of_their_own():
     assert abs(_weight(made.draws).mean() - WEIGHT) < 0.08
 
 
+@pytest.mark.slow
 def test_cycles_find_the_weights_where_small_steps_do_not():
     """As many steps at the small step size leave every chain with a weight of its own."""
     target, data = _target(centres=NEAR)

@@ -98,7 +98,7 @@ def _tiny_crystal() -> Atoms:
     return atoms
 
 
-@pytest.mark.parametrize("make", [ethanol, _tiny_crystal])
+@pytest.mark.parametrize("make", [pytest.param(ethanol, marks=pytest.mark.slow), _tiny_crystal])
 @pytest.mark.parametrize("temperature", [None, 260.0])
 def test_dimenet_is_the_sum_over_triplets_of_the_paper(make, temperature):
     model = dataclasses.replace(MODEL, temperature=temperature)
@@ -108,6 +108,7 @@ def test_dimenet_is_the_sum_over_triplets_of_the_paper(make, temperature):
     assert ours == pytest.approx(_reference(model, params, atoms), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_temperature_embedding_shares_parameters():
     params = params_of(MODEL, System.from_ase(ethanol()))
     cold, warm, hot = (

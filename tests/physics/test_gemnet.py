@@ -90,7 +90,7 @@ def _tiny_crystal() -> Atoms:
     return atoms
 
 
-@pytest.mark.parametrize("make", [ethanol, _tiny_crystal])
+@pytest.mark.parametrize("make", [pytest.param(ethanol, marks=pytest.mark.slow), _tiny_crystal])
 def test_gemnet_is_the_sum_over_triplets_of_the_paper(make):
     params = params_of(MODEL, System.from_ase(ethanol()))
     ours = float(energy(MODEL, params, make()))
@@ -106,6 +106,7 @@ def test_number_of_parameters_is_the_papers():
     assert sum(int(np.prod(x.shape)) for x in leaves) == 1_892_294
 
 
+@pytest.mark.slow
 def test_weights_start_with_mean_zero_and_variance_one_over_inputs():
     params = MODEL.init(jax.random.key(0), System.from_ase(ethanol()))
     for name, inputs in (("block0_down", 8), ("block0_bilinear", 15), ("waves", 30)):
