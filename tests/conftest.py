@@ -14,10 +14,15 @@ jax.config.update("jax_default_prng_impl", "threefry2x32")
 
 def pytest_configure(config):
     """Programs of most tests run for milliseconds: their compilation, half of all time, is made
-    twice as fast by XLA's former emitters (which jax 0.12 lacks).  Slow tests have the default."""
-    if config.option.markexpr == "not slow" and jax.__version_info__ < (0, 11):
+    twice as fast without most optimisations, and by XLA's former emitters (which jax 0.12 lacks).
+    Slow tests have the defaults."""
+    if config.option.markexpr != "not slow":
+        return
+    if jax.__version_info__ < (0, 11):
         flags = (os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false")
         os.environ["XLA_FLAGS"] = " ".join(flags).strip()
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # of commands
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture
@@ -28,9 +33,10 @@ def x64():
 
 
 def _fast():
+    before = jax.config.jax_disable_most_optimizations
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture

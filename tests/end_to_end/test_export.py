@@ -212,6 +212,10 @@ def test_chemiscope_data(annotated, tmp_path):
         write_chemiscope(tmp_path / "page.txt", annotated)
 
 
+PATIENCE = 120_000
+"""ms; pictures are drawn by the processor, which is busy."""
+
+
 @chemiscope
 @pytest.mark.parametrize("broken", [False, True])
 def test_chemiscope_page_works_offline(annotated, tmp_path, broken):
@@ -233,12 +237,12 @@ def test_chemiscope_page_works_offline(annotated, tmp_path, broken):
         tab.on("request", lambda request: asked.append(request.url))
         tab.goto(path.as_uri())
         if broken:
-            tab.wait_for_selector(".chemiscope-alert-danger", state="visible", timeout=30000)
+            tab.wait_for_selector(".chemiscope-alert-danger", state="visible", timeout=PATIENCE)
         else:
-            tab.wait_for_selector(".chemiscope-structure canvas", timeout=30000)
-            tab.wait_for_selector(".chemiscope-map canvas, .chemiscope-map svg", timeout=30000)
+            tab.wait_for_selector(".chemiscope-structure canvas", timeout=PATIENCE)
+            tab.wait_for_selector(".chemiscope-map canvas, .chemiscope-map svg", timeout=PATIENCE)
             assert tab.title() == "argon </script> & more"
-            tab.get_by_text("argon </script> & more").first.wait_for(timeout=30000)
+            tab.get_by_text("argon </script> & more").first.wait_for(timeout=PATIENCE)
             assert not tab.is_visible(".chemiscope-alert-danger")
             assert not said
         browser.close()
