@@ -33,7 +33,7 @@ def x64():
 
 
 def _fast():
-    before = jax.config.jax_disable_most_optimizations
+    before = os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") == "1"
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
