@@ -159,12 +159,12 @@ def labels(frames: Sequence[Frame], test: int, out: int) -> Labels:
     )  # fmt: skip
 
 
-def run(setting: Setting, folder: Path, workers: int) -> dict:
-    """Every method of every case; ``workers`` processes share the cases."""
+def run(setting: Setting, folder: Path, workers: int, only: tuple[str, ...] = ()) -> dict:
+    """Every method of every case, or of ``only`` some; ``workers`` processes share the cases."""
     if not DATA.is_dir():
         raise SystemExit(f"there are no reference data at {DATA}: this part needs them")
-    given = cases(setting == "quick")
-    if workers == 1:
+    given = cases(setting == "quick", only)
+    if min(workers, len(given)) == 1:
         return {"cases": [_case(case, folder / setting) for case in given]}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(_case, case, folder / setting) for case in given]

@@ -31,8 +31,8 @@ def run(part: str, given: argparse.Namespace) -> Callable[[Any, Path], dict]:
     def dft(setting: Any, out: Path) -> dict:
         from benchmarks.uq import dft
 
-        made = dft.run(setting, given.parts, given.workers)
-        made["figures"] = figures.dft(made, out)
+        made = dft.run(setting, given.parts, given.workers, tuple(given.cases))
+        made["figures"] = figures.dft(made, out, name_of(part, given))
         return made
 
     def bands(setting: Any, out: Path) -> dict:
@@ -50,6 +50,11 @@ def run(part: str, given: argparse.Namespace) -> Callable[[Any, Path], dict]:
         return made
 
     return {"coverage": coverage, "dft": dft, "bands": bands, "route": route}[part]
+
+
+def name_of(part: str, given: argparse.Namespace) -> str:
+    """Of the results' files."""
+    return "_".join(("uq", part, *(given.cases if part in ("coverage", "dft") else ())))
 
 
 def table(result: dict) -> str:
@@ -78,7 +83,7 @@ def main() -> None:
         "--method", action="append", default=[], metavar="MODULE:CALLABLE",
         help="a method of yours, beside the package's (may be given several times)",
     )  # fmt: skip
-    parser.add_argument("--cases", nargs="+", default=(), metavar="NAME", help="of coverage")
+    parser.add_argument("--cases", nargs="+", default=(), metavar="NAME", help="of coverage or dft")
     parser.add_argument("--sets", type=int, help="training sets, in place of the setting's")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--parts", type=Path, default=store.PARTS, help="where parts are kept")
@@ -88,7 +93,7 @@ def main() -> None:
     for part in PARTS:
         if part not in given.only:
             continue
-        name = "_".join(("uq", part, *(given.cases if part == "coverage" else ())))
+        name = name_of(part, given)
         result = perform(name, run(part, given), given.setting, given.out)
         print(table(result))
         print(f"\n{result['wall_seconds']:.0f} s; figures and {name}.json in {given.out}\n")

@@ -43,18 +43,18 @@ def coverage(case: dict, out: Path) -> str:
     return name
 
 
-def dft(result: dict, out: Path) -> list[str]:
+def dft(result: dict, out: Path, name: str) -> list[str]:
     """Errors and stated uncertainties, in distribution and out of it, of each method."""
     cases = result["cases"]
     fig, axes = plt.subplots(1, len(cases), figsize=(3.4 * len(cases), 3.2), squeeze=False)
     for ax, case in zip(axes[0], cases, strict=True):
         ends = []
-        for colour, (name, given) in zip(COLOURS, case["methods"].items(), strict=False):
+        for colour, (method, given) in zip(COLOURS, case["methods"].items(), strict=False):
             for marker, outside in zip("sD", case["outside"], strict=False):
                 forces = next(
                     row["forces"]
                     for row in given["rows"]
-                    if row["method"] == name and row["outside"] == outside
+                    if row["method"] == method and row["outside"] == outside
                 )
                 points = [
                     (1e3 * forces[d]["sharpness"]["value"], 1e3 * forces[d]["rmse"]["value"])
@@ -63,7 +63,7 @@ def dft(result: dict, out: Path) -> list[str]:
                 x, y = zip(*points, strict=True)
                 first = marker == "s"
                 ax.plot(x, y, "-", color=colour, lw=1)
-                ax.plot(x[0], y[0], "o", color=colour, ms=4, label=name if first else "")
+                ax.plot(x[0], y[0], "o", color=colour, ms=4, label=method if first else "")
                 ax.plot(x[1], y[1], marker, color=colour, ms=5)
                 ends += [*x, *y]
         span = (0.8 * min(ends), 1.25 * max(ends))
@@ -74,9 +74,9 @@ def dft(result: dict, out: Path) -> list[str]:
         told = "; ".join(f"{sign}: {outside}" for sign, outside in signs)
         ax.set_title(f"{case['name']}\n{told}", loc="left")
         ax.legend(loc="lower right")
-    fig.savefig(out / "uq_dft.png")
+    fig.savefig(out / f"{name}.png")
     plt.close(fig)
-    return ["uq_dft.png"]
+    return [f"{name}.png"]
 
 
 def route(result: dict, out: Path) -> list[str]:
