@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.common import BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE, PURPLE, RED, SKY, YELLOW
 from benchmarks.uq.case import PLACES
@@ -46,7 +47,7 @@ def coverage(case: dict, out: Path) -> str:
 def dft(result: dict, out: Path, name: str) -> list[str]:
     """Errors and stated uncertainties, in distribution and out of it, of each method."""
     cases = result["cases"]
-    fig, axes = plt.subplots(1, len(cases), figsize=(3.4 * len(cases), 3.2), squeeze=False)
+    fig, axes = plt.subplots(1, len(cases), figsize=(3.8 * len(cases), 3.4), squeeze=False)
     for ax, case in zip(axes[0], cases, strict=True):
         ends = []
         for colour, (method, given) in zip(COLOURS, case["methods"].items(), strict=False):
@@ -69,10 +70,14 @@ def dft(result: dict, out: Path, name: str) -> list[str]:
         span = (0.8 * min(ends), 1.25 * max(ends))
         ax.plot(span, span, "--", color=GREY, lw=1)
         ax.set(xscale="log", yscale="log", xlim=span, ylim=span)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_locator(NullLocator())
         ax.set(xlabel="stated uncertainty of forces (meV/Å)", ylabel="RMSE of forces (meV/Å)")
         signs = zip(("squares", "diamonds"), case["outside"], strict=False)
         told = "; ".join(f"{sign}: {outside}" for sign, outside in signs)
-        ax.set_title(f"{case['name']}\n{told}", loc="left")
+        ax.set_title(f"{case['name']}\n{told}", loc="left", fontsize=8)
         ax.legend(loc="lower right")
     fig.savefig(out / f"{name}.png")
     plt.close(fig)
