@@ -176,7 +176,7 @@ def test_a_model_that_is_the_truth_is_simulated_as_the_truth_is(case):
             wide = np.hypot(found.total, error)
             assert abs(found.mean - truth) < 4 * wide, (place, observable.name)
             if observable.name == "energy":
-                assert abs(found.mean - case.reference(other)["energy"][0]) > 6 * wide
+                assert abs(found.mean - case.reference(other)["energy"][0]) > 5 * wide
         distances = case.observables[0]
         values, _, _ = draw_values(distances, made[place], case.context(place, given))
         truth, error = case.reference(place)["h(r)"]
