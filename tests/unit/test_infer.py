@@ -54,6 +54,14 @@ def test_a_scale_that_no_label_speaks_to_excludes_nobody():
     assert not _draws(_result(worse=1), START, idle=forces).healthy.all()
 
 
+def test_sampling_knows_which_scales_are_idle(monkeypatch):
+    seen = []
+    monkeypatch.setattr(infer, "runaway", lambda *given: bool(seen.append(given[3])))
+    how = infer.Sampling(chains=2, draws=2, burn_in=2, thinning=1, batch_size=12)
+    infer.sample(jax.random.key(0), _posterior(), how, build=BUILD["sghmc"])
+    assert seen == [{"log_sigma_forces"}] * 2
+
+
 def test_dead_chains_and_dead_starts_are_excluded():
     made = _draws(_result((True, False, True)), START, np.array([True, False, False]))
     assert made.healthy.tolist() == [False, False, True]
