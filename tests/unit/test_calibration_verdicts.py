@@ -5,11 +5,13 @@ from importlib import resources
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from bayespot.calibration import Method, Quantity, assess, assessment, predictive, recalibrate
 from bayespot.calibration.bootstrap import Resampling
 from bayespot.calibration.curves import pit
 from bayespot.calibration.ence import ence
+from bayespot.calibration.predictive import VectorPredictive
 from bayespot.calibration.stretch import Ladder
 from bayespot.calibration.verdicts import Verdict, of_method
 from tests.unit.synthetic import posterior
@@ -71,6 +73,16 @@ def test_intervals_of_the_factor_hold_where_numbers_are_few():
         percentiles += low <= 1 <= high
     assert held >= 182  # 190 expected
     assert percentiles < 182  # what a few squares show of themselves
+
+
+def test_a_vector_counts_as_its_three_components():
+    one, ten = np.ones(10), np.arange(10)
+    # all squares are 1: what is left of the interval is that of as many Gaussian errors
+    made = VectorPredictive(one, 3 * one, 0 * one, np.inf * one, one / 3, 0 * one)
+    found = Ladder(made).stretch(Resampling.of(ten, 0))
+    low, high = np.sqrt(30 / stats.chi2.ppf([0.975, 0.025], 30))
+    assert (found.value, found.low, found.high) == pytest.approx((1.0, low, high), rel=1e-5)
+    assert found.spread == pytest.approx(60**-0.5)
 
 
 def test_heavy_tails_that_nobody_foresees_are_not_trusted():
