@@ -14,8 +14,6 @@ hundredth of the time that their volume takes, and nothing boils.
 from __future__ import annotations
 
 import dataclasses
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ from benchmarks.uq.methods import Recipe
 from benchmarks.uq.polar_fluid import CURVES, MOLECULES, TEMPERATURES, Size, Truth
 from benchmarks.uq.store import kept
 from benchmarks.uq.timing import Clock
+from benchmarks.uq.workers import each
 
 VERSION = 1
 SIGMAS, SIGNAL = 2.0, 5.0
@@ -202,10 +201,7 @@ def run(setting: Setting, folder: Path, sets: int | None, workers: int) -> dict:
     truth = case.truth.made  # made once, before workers would all make it
     seconds = clock.read()
     if workers > 1:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            jobs = [pool.submit(work, setting, folder, sets, i, workers) for i in range(workers)]
-            for job in jobs:
-                job.result()
+        each(work, [(setting, folder, sets, i, workers) for i in range(workers)], workers)
     found = [_kept(case, which, folder) for which in range(count)]
     known = {
         f"{what} {t:g}{more}": truth[f"{what} {t:g}{more}"]

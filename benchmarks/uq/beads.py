@@ -18,8 +18,8 @@ from bayespot.posterior import Posterior
 from bayespot.potentials import LennardJones, PairMLP, Potential, SchNet
 from bayespot.prior import WeightPrior
 from bayespot.units import KJ_PER_MOL
+from benchmarks.uq.argon_truth import roomy
 from benchmarks.uq.case import part
-from benchmarks.uq.fluid import roomy
 from benchmarks.uq.methods import Methods, Recipe
 from benchmarks.uq.polar_fluid import BEADS, CURVES, SIGMA, TEMPERATURES, Truth, beads
 from benchmarks.uq.truth import predictor

@@ -11,9 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +35,7 @@ from benchmarks.uq.found import members
 from benchmarks.uq.methods import Methods
 from benchmarks.uq.store import kept
 from benchmarks.uq.timing import Clock
+from benchmarks.uq.workers import each
 
 AFTER = ", recalibrated"
 VERSION = 3
@@ -166,9 +165,7 @@ def run(setting: Setting, folder: Path, workers: int, only: tuple[str, ...] = ()
     given = cases(setting == "quick", only)
     if min(workers, len(given)) == 1:
         return {"cases": [_case(case, folder / setting) for case in given]}
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_case, case, folder / setting) for case in given]
-        return {"cases": [job.result() for job in jobs]}
+    return {"cases": each(_case, [(case, folder / setting) for case in given], workers)}
 
 
 def _case(case: Case, folder: Path) -> dict:

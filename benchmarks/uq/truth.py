@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from benchmarks.uq.found import members
 from benchmarks.uq.methods import Method, Methods
 from benchmarks.uq.store import kept
 from benchmarks.uq.timing import Clock
+from benchmarks.uq.workers import each
 
 VARIANTS = ("plain", "recalibrated", "third", "noise")
 VERSION = 1
@@ -212,25 +211,23 @@ def _file(name: str) -> str:
 def make_cases(
     setting: Setting, folder: Path, sets: int | None, only: tuple[str, ...] = ()
 ) -> list[Case]:
-    """What the setting affords; of these ``only`` those of that name, where there are any."""
-    import dataclasses
-
-    from benchmarks.uq import argon, fluid, molecule
+    """What the setting affords, or ``only`` those whose names begin so."""
+    from benchmarks.uq import argon, argon_truth, molecule
 
     quick = setting == "quick"
-    size = fluid.Size() if quick else fluid.Size(steps=4800, reference_steps=32000)
-    if sets is not None:
-        size = dataclasses.replace(size, sets=sets)
-    made: list[Case] = [*argon.cases(fluid.Truth(size, folder), quick)]
+    made: list[Case] = []
+    for matter in (argon_truth.FLUID, argon_truth.CRYSTAL):
+        made += argon.cases(matter, folder, quick, sets or 20)
     fewer = min(sets or 20, 20)  # what the frames of molecules are enough for
-    if not quick or "peroxide" in only:  # quick has no time for molecules unless they are asked for
-        made.append(molecule.peroxide(fewer, quick))
+    made.append(molecule.peroxide(fewer, quick))
     if not quick:
         made.append(molecule.ethanol(folder, fewer))
-    unknown = sorted(set(only) - {case.name for case in made})
-    if unknown:
-        raise SystemExit(f"no case {unknown[0]}; there are {', '.join(c.name for c in made)}")
-    return [case for case in made if not only or case.name in only]
+    for name in only:
+        if not any(case.name.startswith(name) for case in made):
+            raise SystemExit(f"no case {name}; there are {', '.join(c.name for c in made)}")
+    if not only and quick:  # no time for more unless it is asked for
+        return made[:2]
+    return [case for case in made if not only or case.name.startswith(only)]
 
 
 def work(
@@ -272,13 +269,9 @@ def run(
     if workers > 1:
         # programs that another worker compiled are told to be of another machine, at every load
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            jobs = [
-                pool.submit(work, setting, folder, sets, own, i, workers, only)
-                for i in range(workers)
-            ]
-            for job in jobs:
-                job.result()
+        each(
+            work, [(setting, folder, sets, own, i, workers, only) for i in range(workers)], workers
+        )
     else:
         work(setting, folder, sets, own, 0, 1, only)
     cases = make_cases(setting, folder, sets, only)

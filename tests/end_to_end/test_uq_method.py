@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from benchmarks.uq import argon, experiment, fluid, truth
+from benchmarks.uq import argon, argon_truth, experiment, truth
 from benchmarks.uq.methods import Recipe
 
 OWN = """
@@ -32,12 +32,14 @@ def small(monkeypatch, tmp_path):
     """Two sets of one case that takes seconds."""
 
     def cases(setting, folder, sets, only=()):
-        size = fluid.Size(
+        size = argon_truth.Size(
             sets, 2, 1, 2, steps=200, equilibration=100, reference_steps=2000, reference_replicas=4
         )
-        given = fluid.Truth(size, folder)
+        given = argon_truth.Truth(argon_truth.FLUID, size, folder)
         recipe = Recipe(members=4, adam=200, steps=100, last_layer="potential/pair")
-        return [argon.Argon(given, fluid.MODEL, "tiny", "a tiny case", recipe, ("exact",), True)]
+        return [
+            argon.Argon(given, argon_truth.MODEL, "tiny", "a tiny case", recipe, ("exact",), True)
+        ]
 
     monkeypatch.setattr(truth, "make_cases", cases)
     monkeypatch.chdir(tmp_path)
@@ -69,7 +71,7 @@ def test_a_users_method_comes_into_the_table(small, monkeypatch, capsys):
     row = rows[mine]["in"]
     assert (rows[mine]["failed"], row["g(r)"]["sets"], row["pressure"]["sets"]) == (0, 2, 2)
     assert row["energy"]["width"] > 0
-    truth_of = json.loads((small / "parts" / "quick" / "truth.json").read_text())["made"]
+    truth_of = json.loads((small / "parts" / "quick" / "truth_argon.json").read_text())["made"]
     assert truth_of["energy in"] < truth_of["energy away"] - 0.05
 
     assert rows[broken]["failed"] == 2

@@ -10,7 +10,7 @@ import pytest
 from bayespot.draws import Draws
 from bayespot.neighbors import allocate
 from bayespot.uncertainty import estimate
-from benchmarks.uq import argon, curves, fluid
+from benchmarks.uq import argon, argon_truth, curves
 from benchmarks.uq.case import PLACES
 from benchmarks.uq.counting import MISSED, Interval, expected, share
 from benchmarks.uq.found import members
@@ -177,32 +177,47 @@ def test_a_method_gives_draws_or_parameters():
 def test_the_model_holds_the_truth_and_the_fine_spline_both(tmp_path):
     """Energies of a configuration, by the coarse spline, by the fine one that MD runs on, and by
     the way of other pair potentials through energies of two atoms."""
-    truth = fluid.Truth(fluid.Size(), tmp_path)
+    truth = argon_truth.Truth(argon_truth.FLUID, argon_truth.Size(), tmp_path)
     rng = np.random.default_rng(0)
-    system = fluid.SYSTEM.replace(
-        positions=fluid.SYSTEM.positions + jnp.asarray(0.3 * rng.normal(size=(32, 3)), float)
+    system = argon_truth.FLUID.system.replace(
+        positions=argon_truth.FLUID.system.positions
+        + jnp.asarray(0.3 * rng.normal(size=(32, 3)), float)
     )
-    neighbors = allocate(system, fluid.RANGE)
+    neighbors = allocate(system, argon_truth.RANGE)
     coarse = {"pair": jnp.asarray(truth.coarse[None], float)}
-    wanted = float(fluid.MODEL.energy(coarse, system, neighbors))
-    assert float(fluid.FINE.energy(truth.params, system, neighbors)) == pytest.approx(
+    wanted = float(argon_truth.MODEL.energy(coarse, system, neighbors))
+    assert float(argon_truth.FINE.energy(truth.params, system, neighbors)) == pytest.approx(
         wanted, abs=1e-4
     )
-    curve = curves.pair_curve(fluid.MODEL, 18, curves.knots(fluid.FINE))
+    curve = curves.pair_curve(argon_truth.MODEL, 18, curves.knots(argon_truth.FINE))
     energies = np.asarray(curve(jax.tree.map(lambda x: x[None], coarse)), float)
-    fine = {"pair": jnp.asarray(curves.through(fluid.FINE, energies), float)}
-    assert float(fluid.FINE.energy(fine, system, neighbors)) == pytest.approx(wanted, abs=1e-4)
+    fine = {"pair": jnp.asarray(curves.through(argon_truth.FINE, energies), float)}
+    assert float(argon_truth.FINE.energy(fine, system, neighbors)) == pytest.approx(
+        wanted, abs=1e-4
+    )
     assert wanted < -0.5
+
+
+def test_a_perfect_crystal_has_the_energy_of_its_shells(tmp_path):
+    """Twelve, six and twenty-four neighbours within the cut-off, counted by hand."""
+    matter = argon_truth.CRYSTAL
+    truth = argon_truth.Truth(matter, argon_truth.Size(), tmp_path)
+    near = matter.edge / matter.cells / np.sqrt(2)
+    shells = curves.design(argon_truth.MODEL, near * np.sqrt([1.0, 2.0, 3.0])) @ truth.coarse
+    wanted = len(matter.atoms) / 2 * np.dot([12, 6, 24], shells)
+    batch = truth.labelled(matter.atoms.positions[None], None)
+    assert float(batch.energy[0]) == pytest.approx(wanted, rel=1e-5)
+    assert np.abs(batch.forces).max() < 1e-5
 
 
 def test_the_exact_posterior_is_exact(tmp_path):
     """z-scores of the true coefficients, over data sets with labels of the stated noise, have the
     covariance of the posterior; with labels twice as noisy as stated they do not."""
-    size = fluid.Size(train=6)
-    truth = fluid.Truth(size, tmp_path)
+    size = argon_truth.Size(train=6)
+    truth = argon_truth.Truth(argon_truth.FLUID, size, tmp_path)
     rng = np.random.default_rng(3)
-    start = np.asarray(fluid.SYSTEM.positions, float)
-    positions = (start + 0.35 * rng.normal(size=(6, 32, 3))) % fluid.EDGE
+    start = np.asarray(argon_truth.FLUID.system.positions, float)
+    positions = (start + 0.35 * rng.normal(size=(6, 32, 3))) % argon_truth.FLUID.edge
     clean = truth.labelled(positions, None)
     chi2 = {1.0: [], 2.0: []}
     for noise, found in chi2.items():
@@ -212,7 +227,9 @@ def test_the_exact_posterior_is_exact(tmp_path):
                 forces=clean.forces + noise * size.force_noise * rng.normal(size=(6, 32, 3)),
             )
             mean, root = argon.exact(data, size)
-            found.append(np.sum(np.linalg.solve(root, truth.coarse - mean) ** 2) / fluid.COARSE)
+            found.append(
+                np.sum(np.linalg.solve(root, truth.coarse - mean) ** 2) / argon_truth.COARSE
+            )
     # the prior takes directions without data at a fixed truth, so a little less than 1
     assert 0.6 < np.mean(chi2[1.0]) < 1.2
     assert np.mean(chi2[2.0]) > 1.8

@@ -11,11 +11,11 @@ from bayespot.errors import UserError
 from bayespot.md import Trajectories
 from bayespot.observables import Context, MeanEnergy
 from bayespot.uncertainty import estimate
-from benchmarks.uq import argon, fluid
+from benchmarks.uq import argon, argon_truth
 from benchmarks.uq.case import PLACES
 from benchmarks.uq.counting import Interval, share
 from benchmarks.uq.methods import Recipe
-from benchmarks.uq.truth import VARIANTS, Runner
+from benchmarks.uq.truth import VARIANTS, Runner, make_cases
 
 BLOCKS, DRAWS = 5, 4
 MD = 0.5  # of one block
@@ -131,16 +131,21 @@ def test_every_set_has_a_key_of_its_own(runner):
     assert len(set(keys)) == 2
 
 
-@pytest.fixture(scope="module")
-def case(tmp_path_factory):
+@pytest.fixture(
+    scope="module", params=[argon_truth.FLUID, argon_truth.CRYSTAL], ids=lambda m: m.name
+)
+def case(request, tmp_path_factory):
     """Argon with made-up frames in place of those of a long simulation."""
-    truth = fluid.Truth(fluid.Size(2, 2, 1, 2), tmp_path_factory.mktemp("argon"))
+    matter = request.param
+    truth = argon_truth.Truth(
+        matter, argon_truth.Size(2, 2, 1, 2), tmp_path_factory.mktemp(matter.name)
+    )
     rng = np.random.default_rng(5)
-    start = np.asarray(fluid.SYSTEM.positions, float)
-    frames = (start + 0.3 * rng.normal(size=(26, 32, 3))) % fluid.EDGE
+    start = np.asarray(matter.system.positions, float)
+    frames = (start + 0.3 * rng.normal(size=(26, 32, 3))) % matter.edge
     truth.made = {f"frames {place}": frames for place in PLACES}
     recipe = Recipe(members=DRAWS)
-    return argon.Argon(truth, fluid.MODEL, "argon", "argon", recipe, ("exact",), True)
+    return argon.Argon(truth, argon_truth.MODEL, "argon", "argon", recipe, ("exact",), True)
 
 
 def test_sets_share_no_frames_and_no_noise(case):
@@ -159,7 +164,8 @@ def test_sets_share_no_frames_and_no_noise(case):
 
 
 def test_each_temperature_is_simulated_where_it_belongs(case, monkeypatch):
-    kelvin = fluid.ensemble(1).temperature
+    matter = case.truth.matter
+    kelvin = matter.ensemble(1).temperature
     asked = {}
 
     def run(key, params, starts):
@@ -172,4 +178,31 @@ def test_each_temperature_is_simulated_where_it_belongs(case, monkeypatch):
     assert asked["starts"] == (DRAWS, 2, 32, 3)
     for place in PLACES:
         assert (made[place].temperature == case.temperatures[place]).all()
-    assert case.temperatures["in"] == 150.0
+        assert case.context(place, None).temperature == case.temperatures[place]
+    assert case.temperatures["in"] == {"argon": 150.0, "argon_crystal": 60.0}[matter.name]
+
+
+@pytest.mark.parametrize(
+    ("setting", "only", "wanted"),
+    [
+        ("quick", (), ["argon_spline", "argon_network"]),
+        ("quick", ("argon_crystal",), ["argon_crystal_spline", "argon_crystal_network"]),
+        ("quick", ("peroxide", "argon_s"), ["argon_spline", "peroxide"]),
+        ("full", ("ethanol",), ["ethanol"]),
+    ],
+)
+def test_cases_are_chosen_by_how_their_names_begin(tmp_path, setting, only, wanted):
+    made = make_cases(setting, tmp_path, 3, only)
+    assert [case.name for case in made] == wanted
+    assert {case.sets for case in made} == {3}
+
+
+def test_a_full_run_has_every_case(tmp_path):
+    names = [case.name for case in make_cases("full", tmp_path, None)]
+    assert len(set(names)) == 6
+    assert {"argon_crystal_network", "peroxide", "ethanol"} < set(names)
+
+
+def test_a_case_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match="no case ethanol; there are argon_spline, "):
+        make_cases("quick", tmp_path, None, ("argon", "ethanol"))

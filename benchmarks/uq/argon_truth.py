@@ -1,9 +1,11 @@
-"""A Lennard-Jones fluid: the potential, long simulations of it, and frames with noisy labels."""
+"""Lennard-Jones argon, fluid and solid: the potential, long simulations of it, frames with noisy
+labels."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +31,7 @@ WIDTH = (RANGE - START) / (COARSE + 1)
 MODEL = CubicSpline(START, RANGE, COARSE, scale=0.1)
 # every third knot is one of the model's; three more intervals below
 FINE = CubicSpline(START - 3 * WIDTH, RANGE, 3 * (COARSE + 4) - 1)
-EDGE = (32 / 0.7) ** (1 / 3) * SIGMA
-CRYSTAL = bulk("Ar", "fcc", a=EDGE / 2, cubic=True) * (2, 2, 2)
-SYSTEM = System.from_ase(CRYSTAL)
-TEMPERATURES: dict[Place, float] = {"in": 150.0, "away": 300.0}
 TIME_STEP, STRIDE, KEEP = 10.0, 20, 10
-OBSERVABLES: tuple[Observable, ...] = (
-    RDF.of("g(r)", SYSTEM, 6.0, 24),
-    MeanEnergy("energy"),
-    Pressure("pressure"),
-    HeatCapacity("heat capacity", reference=-1.4),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +58,60 @@ class Size:
     reference_replicas: int = 16
 
 
+@dataclasses.dataclass(frozen=True)
+class Matter:
+    """What is simulated, and where.
+
+    Attributes:
+        name: for files.
+        edge: of the cube, Angstrom.
+        cells: of four atoms along it, where MD starts.
+        temperatures: K.
+        energy: eV, near that of all atoms.
+        slots: for neighbours of an atom in frames, as many as there may come to be.
+    """
+
+    name: str
+    edge: float
+    cells: int
+    temperatures: Mapping[Place, float]
+    energy: float
+    slots: int
+
+    @functools.cached_property
+    def atoms(self) -> Atoms:
+        """As a perfect crystal."""
+        return bulk("Ar", "fcc", a=self.edge / self.cells, cubic=True) * ((self.cells,) * 3)
+
+    @functools.cached_property
+    def system(self) -> System:
+        """The same, for MD."""
+        return System.from_ase(self.atoms)
+
+    @functools.cached_property
+    def observables(self) -> tuple[Observable, ...]:
+        """What is simulated."""
+        return (
+            RDF.of("g(r)", self.system, 6.0, 24),
+            MeanEnergy("energy"),
+            Pressure("pressure"),
+            HeatCapacity("heat capacity", reference=self.energy),
+        )
+
+    def ensemble(self, replicas: int) -> NVT:
+        """So many replicas at each temperature, one temperature after the other."""
+        kelvin = [self.temperatures[place] for place in PLACES for _ in range(replicas)]
+        return NVT(kelvin, TIME_STEP, friction=0.005)
+
+    def context(self, place: Place) -> Context:
+        """For reductions."""
+        return Context(self.temperatures[place], len(self.atoms))
+
+
+FLUID = Matter("argon", (32 / 0.7) ** (1 / 3) * SIGMA, 2, {"in": 150.0, "away": 300.0}, -1.4, 40)
+CRYSTAL = Matter("argon_crystal", 2 * 5.3, 2, {"in": 60.0, "away": 160.0}, -1.6, 50)
+
+
 def lennard_jones(distances: np.ndarray) -> np.ndarray:
     """eV, brought smoothly to zero at the cut-off."""
     sixth = (SIGMA / distances) ** 6
@@ -76,8 +122,8 @@ def lennard_jones(distances: np.ndarray) -> np.ndarray:
 class Truth:
     """The potential, frames of it, and what it says of observables."""
 
-    def __init__(self, size: Size, folder: Path) -> None:
-        self.size, self.folder = size, folder
+    def __init__(self, matter: Matter, size: Size, folder: Path) -> None:
+        self.matter, self.size, self.folder = matter, size, folder
         places = curves.knots(MODEL)
         self.coarse = curves.through(MODEL, lennard_jones(places))
         at = curves.design(MODEL, curves.knots(FINE)) @ self.coarse
@@ -86,19 +132,22 @@ class Truth:
     @functools.cached_property
     def made(self) -> dict[str, Any]:
         """Long simulations: averages, errors, and the frames kept."""
-        size = self.size
-        depends = (size.reference_steps, size.reference_replicas, self.params["pair"], "1")
-        stored = kept(self.folder / "truth.json", depends, self._simulated)
+        matter, size = self.matter, self.size
+        depends = (
+            size.reference_steps, size.reference_replicas, self.params["pair"], matter.edge,
+            matter.cells, matter.temperatures,
+        )  # fmt: skip
+        stored = kept(self.folder / f"truth_{matter.name}.json", depends, self._simulated)
         return {k: np.asarray(v, float) if isinstance(v, list) else v for k, v in stored.items()}
 
     def _simulated(self) -> dict[str, Any]:
-        size = self.size
+        matter, size = self.matter, self.size
         replicas = size.reference_replicas
         simulation = Simulation(
-            FINE, SYSTEM, ensemble(replicas),
+            FINE, matter.system, matter.ensemble(replicas),
             Length(size.reference_steps, equilibration=size.reference_steps // 10, stride=STRIDE,
                    blocks=10),
-            OBSERVABLES, keep=KEEP,
+            matter.observables, keep=KEEP,
         )  # fmt: skip
         params = jax.tree.map(lambda x: x[None], self.params)
         made = simulation.run(jax.random.key(0), params, replicas=2 * replicas)
@@ -107,15 +156,16 @@ class Truth:
         told: dict[str, Any] = {}
         for number, place in enumerate(PLACES):
             here = part(made, slice(number * replicas, (number + 1) * replicas))
-            for observable in OBSERVABLES:
+            for observable in matter.observables:
                 blocks = {k: x[:, 0].mean(0, dtype=float) for k, x in
                           here.means[observable.name].items()}  # fmt: skip
-                value, variance = jackknife(observable, blocks, context(place))
+                value, variance = jackknife(observable, blocks, matter.context(place))
                 told[f"{observable.name} {place}"] = value
                 told[f"{observable.name} {place} error"] = np.sqrt(variance)
             mine = slice(number * replicas, (number + 1) * replicas)
             # six digits of positions are 1e-5 Angstrom: labels are made of what is stored
-            told[f"frames {place}"] = made.frames.positions[0, mine].reshape(-1, 32, 3) % EDGE
+            frames = made.frames.positions[0, mine]
+            told[f"frames {place}"] = frames.reshape(-1, *frames.shape[-2:]) % matter.edge
         return told
 
     def frames(self, place: Place) -> np.ndarray:
@@ -132,12 +182,14 @@ class Truth:
 
     def labelled(self, positions: np.ndarray, seed: int | None) -> Batch:
         """With noise of that seed, or without any; room for neighbours is always the same."""
-        none = np.zeros((32, 3))
-        frames = [
-            Frame(Atoms("Ar32", x, cell=[EDGE] * 3, pbc=True), 0.0, none, "made here", i)
-            for i, x in enumerate(positions)
-        ]
-        batch = roomy(make_dataset(frames, Shift((18,), (0.0,)), RANGE).batch)
+        matter = self.matter
+        none = np.zeros(positions.shape[1:])
+        frames = []
+        for i, x in enumerate(positions):
+            atoms = matter.atoms.copy()
+            atoms.positions = x
+            frames.append(Frame(atoms, 0.0, none, "made here", i))
+        batch = roomy(make_dataset(frames, Shift((18,), (0.0,)), RANGE).batch, matter.slots)
         energy, forces = (np.asarray(x, float) for x in self._label(batch.system, batch.neighbors))
         if seed is not None:
             rng = np.random.default_rng([7, seed])
@@ -146,10 +198,7 @@ class Truth:
         return batch._replace(energy=jnp.asarray(energy, float), forces=jnp.asarray(forces, float))
 
 
-SLOTS = 40
-
-
-def roomy(batch: Batch, slots: int = SLOTS) -> Batch:
+def roomy(batch: Batch, slots: int) -> Batch:
     """With ``slots`` slots for neighbours: programs are compiled for their number."""
     lists: Any = batch.neighbors
     more = slots - lists.index.shape[-1]
@@ -159,13 +208,3 @@ def roomy(batch: Batch, slots: int = SLOTS) -> Batch:
     index = jnp.pad(lists.index, ((0, 0), (0, 0), (0, more)), constant_values=atoms)
     shift = jnp.pad(lists.shift, ((0, 0), (0, 0), (0, more), (0, 0)))
     return batch._replace(neighbors=dataclasses.replace(lists, index=index, shift=shift))
-
-
-def ensemble(replicas: int) -> NVT:
-    kelvin = [TEMPERATURES[place] for place in PLACES for _ in range(replicas)]
-    return NVT(kelvin, TIME_STEP, friction=0.005)
-
-
-def context(place: Place) -> Context:
-    """For reductions."""
-    return Context(TEMPERATURES[place], 32)
