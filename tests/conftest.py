@@ -32,9 +32,9 @@ def x64():
         yield
 
 
-def _fast():
+def _compile(fast):
     before = os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS") == "1"
-    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_disable_most_optimizations", fast)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
 
@@ -42,13 +42,19 @@ def _fast():
 @pytest.fixture
 def compile_fast():
     """For programs that run for milliseconds and compile for seconds."""
-    yield from _fast()
+    yield from _compile(True)
 
 
 @pytest.fixture(scope="module")
 def compile_module_fast():
     """The same for a whole file and its fixtures, where results are compared bit by bit."""
-    yield from _fast()
+    yield from _compile(True)
+
+
+@pytest.fixture(scope="module")
+def compile_module_well():
+    """For a file whose programs run for longer than their compilation takes."""
+    yield from _compile(False)
 
 
 @pytest.fixture(autouse=True, scope="module")

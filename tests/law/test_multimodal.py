@@ -9,6 +9,8 @@ import pytest
 
 from samplers import Target, constant, cyclical, resgld, run, sghmc, sgld
 
+pytestmark = pytest.mark.usefixtures("compile_module_well")  # thousands of chains: 43 s for 186
+
 WEIGHT = 0.7
 FAR = np.array([[-2.0, 1.0], [3.0, -1.0]], np.float32)
 NEAR = np.array([[-1.4, 0.5], [2.0, -0.5]], np.float32)
