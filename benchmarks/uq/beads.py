@@ -22,7 +22,7 @@ from benchmarks.uq.argon_truth import roomy
 from benchmarks.uq.case import part
 from benchmarks.uq.methods import Methods, Recipe
 from benchmarks.uq.polar_fluid import BEADS, CURVES, SIGMA, TEMPERATURES, Truth, beads
-from benchmarks.uq.truth import predictor
+from benchmarks.uq.runner import predictor
 
 RANGE, SLOTS, ELEMENT = 5.0, 28, 8
 TRAINED = 298.0

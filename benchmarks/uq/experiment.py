@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import perform, write_table
-from benchmarks.uq import dft_table, figures, store, tally, truth
+from benchmarks.uq import dft_table, figures, store, tally
 
 PARTS = ("coverage", "dft", "route", "bands")
 USUAL = PARTS[:3]  # bands take ten minutes more
@@ -21,7 +21,9 @@ def run(part: str, given: argparse.Namespace) -> Callable[[Any, Path], dict]:
     """What ``common.perform`` wants of a part."""
 
     def coverage(setting: Any, out: Path) -> dict:
-        made = truth.run(
+        from benchmarks.uq import coverage
+
+        made = coverage.run(
             setting, given.parts, given.sets, tuple(given.method), given.workers,
             tuple(given.cases),
         )  # fmt: skip

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from benchmarks.uq import argon, argon_truth, experiment, truth
+from benchmarks.uq import argon, argon_truth, coverage, experiment, runner
 from benchmarks.uq.methods import Recipe
 
 OWN = """
@@ -41,7 +41,7 @@ def small(monkeypatch, tmp_path):
             argon.Argon(given, argon_truth.MODEL, "tiny", "a tiny case", recipe, ("exact",), True)
         ]
 
-    monkeypatch.setattr(truth, "make_cases", cases)
+    monkeypatch.setattr(coverage, "make_cases", cases)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     (tmp_path / "my_methods.py").write_text(OWN, encoding="utf-8")
@@ -83,13 +83,13 @@ def test_a_users_method_comes_into_the_table(small, monkeypatch, capsys):
 
 
 def test_another_file_is_another_method(small):
-    before = truth._digest(truth.load("my_methods:mine"))
+    before = runner._digest(runner.load("my_methods:mine"))
     with (small / "my_methods.py").open("a", encoding="utf-8") as file:
         print("# changed", file=file)
-    assert truth._digest(truth.load("my_methods:mine")) != before
+    assert runner._digest(runner.load("my_methods:mine")) != before
 
 
 @pytest.mark.parametrize("name", ["nowhere:f", "json:nothing", "json"])
 def test_names_that_lead_nowhere_are_refused(name):
     with pytest.raises(SystemExit, match="MODULE:CALLABLE"):
-        truth.load(name)
+        runner.load(name)

@@ -14,8 +14,9 @@ from bayespot.uncertainty import estimate
 from benchmarks.uq import argon, argon_truth
 from benchmarks.uq.case import PLACES
 from benchmarks.uq.counting import Interval, share
+from benchmarks.uq.coverage import make_cases
 from benchmarks.uq.methods import Recipe
-from benchmarks.uq.truth import VARIANTS, Runner, make_cases
+from benchmarks.uq.runner import VARIANTS, Runner
 
 BLOCKS, DRAWS = 5, 4
 MD = 0.5  # of one block
