@@ -31,7 +31,7 @@ WIDTH = (RANGE - START) / (COARSE + 1)
 MODEL = CubicSpline(START, RANGE, COARSE, scale=0.1)
 # every third knot is one of the model's; three more intervals below
 FINE = CubicSpline(START - 3 * WIDTH, RANGE, 3 * (COARSE + 4) - 1)
-TIME_STEP, STRIDE, KEEP = 10.0, 20, 10
+TIME_STEP, FRICTION, STRIDE, KEEP = 10.0, 0.005, 20, 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Matter:
     def ensemble(self, replicas: int) -> NVT:
         """So many replicas at each temperature, one temperature after the other."""
         kelvin = [self.temperatures[place] for place in PLACES for _ in range(replicas)]
-        return NVT(kelvin, TIME_STEP, friction=0.005)
+        return NVT(kelvin, TIME_STEP, friction=FRICTION)
 
     def context(self, place: Place) -> Context:
         """For reductions."""
@@ -134,8 +134,8 @@ class Truth:
         """Long simulations: averages, errors, and the frames kept."""
         matter, size = self.matter, self.size
         depends = (
-            size.reference_steps, size.reference_replicas, self.params["pair"], matter.edge,
-            matter.cells, matter.temperatures,
+            size.reference_steps, size.reference_replicas, self.params["pair"], repr(matter),
+            repr(matter.observables), TIME_STEP, STRIDE, KEEP, FRICTION,
         )  # fmt: skip
         stored = kept(self.folder / f"truth_{matter.name}.json", depends, self._simulated)
         return {k: np.asarray(v, float) if isinstance(v, list) else v for k, v in stored.items()}

@@ -21,19 +21,20 @@ def make_cases(
     from benchmarks.uq import argon, argon_truth, molecule
 
     quick = setting == "quick"
-    made: list[Case] = []
-    for matter in (argon_truth.FLUID, argon_truth.CRYSTAL):
-        made += argon.cases(matter, folder, quick, sets or 20)
+    usual, more = (
+        argon.cases(matter, folder, quick, sets or 20)
+        for matter in (argon_truth.FLUID, argon_truth.CRYSTAL)
+    )
     fewer = min(sets or 20, 20)  # what the frames of molecules are enough for
-    made.append(molecule.peroxide(fewer, quick))
+    every: list[Case] = [*usual, *more, molecule.peroxide(fewer, quick)]
     if not quick:
-        made.append(molecule.ethanol(folder, fewer))
+        every.append(molecule.ethanol(folder, fewer))
     for name in only:
-        if not any(case.name.startswith(name) for case in made):
-            raise SystemExit(f"no case {name}; there are {', '.join(c.name for c in made)}")
-    if not only and quick:  # no time for more unless it is asked for
-        return made[:2]
-    return [case for case in made if not only or case.name.startswith(only)]
+        if not any(case.name.startswith(name) for case in every):
+            raise SystemExit(f"no case {name}; there are {', '.join(c.name for c in every)}")
+    if only:
+        return [case for case in every if case.name.startswith(only)]
+    return [*usual] if quick else every  # quick has no time for more unless it is asked for
 
 
 def work(

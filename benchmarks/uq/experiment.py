@@ -85,7 +85,10 @@ def main() -> None:
         "--method", action="append", default=[], metavar="MODULE:CALLABLE",
         help="a method of yours, beside the package's (may be given several times)",
     )  # fmt: skip
-    parser.add_argument("--cases", nargs="+", default=(), metavar="NAME", help="of coverage or dft")
+    parser.add_argument(
+        "--cases", nargs="+", default=(), metavar="NAME",
+        help="of dft, or how names of coverage's begin",
+    )  # fmt: skip
     parser.add_argument("--sets", type=int, help="training sets, in place of the setting's")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--parts", type=Path, default=store.PARTS, help="where parts are kept")

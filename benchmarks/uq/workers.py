@@ -11,7 +11,10 @@ from typing import Any
 
 
 def each(function: Callable[..., Any], calls: Sequence[tuple], workers: int) -> list:
-    """What ``function`` makes of each of ``calls``, at most ``workers`` at a time, in order."""
+    """What ``function`` makes of each of ``calls``, at most ``workers`` at a time, in order.
+
+    An error is told when all that had begun have ended.
+    """
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_mortal) as pool:
         jobs = [pool.submit(function, *call) for call in calls]
         return [job.result() for job in jobs]

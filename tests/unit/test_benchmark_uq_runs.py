@@ -1,5 +1,6 @@
 """What a run of the coverage benchmark keeps apart: sets, temperatures, noise, recalibration."""
 
+import dataclasses
 import types
 
 import jax
@@ -173,7 +174,8 @@ def test_each_temperature_is_simulated_where_it_belongs(case, monkeypatch):
         asked["starts"] = starts.shape
         return _trajectories(np.zeros(DRAWS), tuple(kelvin))
 
-    monkeypatch.setattr(type(case), "_simulation", types.SimpleNamespace(run=run))
+    assert case._simulation.system is matter.system
+    monkeypatch.setitem(vars(case), "_simulation", types.SimpleNamespace(run=run))
     params = {"pair": np.repeat(case.truth.coarse[None, None], DRAWS, 0).astype(np.float32)}
     made = case.simulate(jax.random.key(0), params)
     assert asked["starts"] == (DRAWS, 2, 32, 3)
@@ -196,6 +198,45 @@ def test_cases_are_chosen_by_how_their_names_begin(tmp_path, setting, only, want
     made = make_cases(setting, tmp_path, 3, only)
     assert [case.name for case in made] == wanted
     assert {case.sets for case in made} == {3}
+
+
+def test_a_crystal_is_learned_with_settings_of_its_own(tmp_path):
+    """Labels a third as noisy; a full run takes four times the steps of either."""
+    for only, noise, adam, first in (("argon_s", 0.03, 2000, 1e-3), ("argon_c", 0.01, 8000, 1e-4)):
+        quick, full = (make_cases(how, tmp_path, None, (only,))[0] for how in ("quick", "full"))
+        for case, more in ((quick, 1), (full, 4)):
+            assert case.truth.size.force_noise == case.truth.size.energy_noise / 2 == noise
+            assert (case.recipe.adam, case.recipe.first) == (more * adam, first)
+            assert case.recipe.steps == 600 * more
+
+
+def test_every_method_is_beside_the_exact_posterior_where_there_is_time(tmp_path):
+    fluid, crystal = (
+        make_cases("quick", tmp_path, 1, (f"argon_{x}",))[0] for x in ("s", "crystal")
+    )
+    full = make_cases("full", tmp_path, 1, ("argon_s",))[0]
+    assert set(fluid.methods) < set(crystal.methods) == set(full.methods)
+
+
+def test_another_box_is_another_truth_and_another_case(tmp_path, monkeypatch):
+    """Nothing that was made for one edge or temperature is read for another."""
+    made = []
+    monkeypatch.setattr(
+        argon_truth.Truth, "_simulated", lambda truth: made.append(truth.matter) or {}
+    )
+    given = argon_truth.CRYSTAL
+    others = [dataclasses.replace(given, edge=10.7), dataclasses.replace(given, name="other"),
+              dataclasses.replace(given, temperatures={"in": 61.0, "away": 160.0})]  # fmt: skip
+    settings = []
+    for matter in (given, *others, argon_truth.FLUID):
+        for _ in range(2):  # the second is read
+            truth = argon_truth.Truth(matter, argon_truth.Size(), tmp_path)
+            assert truth.made == {}
+        case = argon.Argon(truth, argon_truth.MODEL, "argon", "argon", Recipe(), (), True)
+        settings.append(case.settings())
+    assert [m.edge for m in made] == [10.6, 10.7, 10.6, 10.6, argon_truth.FLUID.edge]
+    assert all(settings.count(one) == 1 for one in settings)
+    assert len(list(tmp_path.glob("truth_*.json"))) == 3
 
 
 def test_a_full_run_has_every_case(tmp_path):

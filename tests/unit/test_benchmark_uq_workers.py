@@ -36,13 +36,15 @@ def test_workers_end_with_the_one_that_began_them(tmp_path):
     parent = subprocess.Popen(
         [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": os.getcwd()}
     )
+    found = []
     try:
         found = _until(lambda: len(_workers(parent.pid)) == 2 and _workers(parent.pid))
         parent.kill()
         parent.wait()
         _until(lambda: not any(_lives(child) for child in found))
     finally:
-        parent.kill()
+        for process in (parent, *filter(_lives, found)):
+            process.kill()
 
 
 def _workers(parent):
