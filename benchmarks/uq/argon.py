@@ -231,11 +231,13 @@ def cases(matter: Matter, folder: Path, quick: bool, sets: int = 20) -> list[Arg
     )  # fmt: skip
     spline = dataclasses.replace(network, last_layer="potential/pair", prior_scale=MODEL.scale)
     # the fluid is in every quick run, which has no time for all of them
-    few = ("exact", "pSGLD, τ = 1", "Laplace") if quick and matter is FLUID else ("exact", *every)
+    judged = (
+        ("exact", "pSGLD, τ = 1", "Laplace") if quick and matter is FLUID else ("exact", *every)
+    )
     name, title = matter.name, matter.name.replace("_", " ")
     return [
         Argon(truth, MODEL, f"{name}_spline", f"{title}, cubic spline (well specified)", spline,
-              few, exact=True),
+              judged, exact=True),
         Argon(truth, NETWORK, f"{name}_network", f"{title}, pairwise network", network,
               every[:-1] if quick else every),
     ]  # fmt: skip

@@ -150,6 +150,28 @@ def case(request, tmp_path_factory):
     return argon.Argon(truth, argon_truth.MODEL, "argon", "argon", recipe, ("exact",), True)
 
 
+def test_samplers_are_given_the_posterior_that_is_solved_exactly(case):
+    """One standard deviation along any axis takes a half off its logarithm; its scales of noise
+    are about those of the labels."""
+    size, train = case.truth.size, case.training_set(0).train
+    mean, root = argon.exact(train.data, size)
+    noise = {"log_sigma_energy": np.log(size.energy_noise),
+             "log_sigma_forces": np.log(size.force_noise)}  # fmt: skip
+
+    def log_density(pair):
+        params = {"potential": {"pair": np.float32(pair)[None]}, "noise": noise}
+        return float(train.log_density_full(jax.tree.map(jax.numpy.float32, params)))
+
+    top = log_density(mean)
+    drops = [log_density(mean + axis) - top for axis in root.T]
+    np.testing.assert_allclose(drops, -0.5, atol=0.05)
+    for prior, sigma in (
+        (train.likelihood.energy_noise, size.energy_noise),
+        (train.likelihood.forces_noise, size.force_noise),
+    ):
+        assert float(prior.icdf(0.5)) == pytest.approx(sigma, rel=1e-5)
+
+
 def test_sets_share_no_frames_and_no_noise(case):
     size, seen, errors = case.truth.size, [], []
     for number in (0, 1):

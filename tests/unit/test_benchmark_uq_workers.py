@@ -42,6 +42,7 @@ def test_workers_end_with_the_one_that_began_them(tmp_path):
         parent.kill()
         parent.wait()
         _until(lambda: not any(_lives(child) for child in found))
+        assert len(found) == 2
     finally:
         for process in (parent, *filter(_lives, found)):
             process.kill()
